@@ -1,0 +1,80 @@
+"""Hyperparameter search on supercomputers.
+
+The public names are loaded when they are first used, so that importing the package costs nothing.
+"""
+
+import sys
+
+TYPE_CHECKING = False  # True for type checkers; to import typing for its own would cost more than all of this module
+if TYPE_CHECKING:
+    from types import ModuleType
+    from typing import Any
+
+    from hpcsearch.evaluation import Resources
+    from hpcsearch.problem import HpProblem
+    from hpcsearch.submission import submit
+    from hpcsearch.worker.context import evaluation, report
+    from hpcsearch.workflow import open_workflow
+
+    __version__: str
+else:
+    ModuleType = type(sys)
+
+__all__ = ["HpProblem", "Resources", "evaluation", "open_workflow", "report", "submit"]
+
+#: Public names and the modules that have them.
+_HOMES = {
+    "HpProblem": "hpcsearch.problem",
+    "Resources": "hpcsearch.evaluation",
+    "evaluation": "hpcsearch.worker.context",
+    "open_workflow": "hpcsearch.workflow",
+    "report": "hpcsearch.worker.context",
+    "submit": "hpcsearch.submission",
+}
+
+#: Public functions that share their name with a submodule.
+_SHARED = frozenset({"evaluation"})
+
+
+class _CallableModule(ModuleType):
+    """A submodule that is also the public function of the same name."""
+
+    def __call__(self) -> object:
+        return _public(self.__name__.rpartition(".")[2])()
+
+
+class _Package(ModuleType):
+    """This package. Importing a submodule sets it as an attribute here, over whatever has the same name."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name in _SHARED and isinstance(value, ModuleType):
+            value.__class__ = _CallableModule
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
+
+
+def __getattr__(name: str) -> object:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version(__name__)
+    if name in _SHARED:
+        return _module(f"{__name__}.{name}")
+    if name in _HOMES:
+        return _public(name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])
+
+
+def _public(name: str) -> "Any":
+    return getattr(_module(_HOMES[name]), name)
+
+
+def _module(name: str) -> ModuleType:
+    __import__(name)
+    return sys.modules[name]
