@@ -1,0 +1,126 @@
+"""What is read from a workflow's database: small answers, fetched whole into memory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, and_, func, select
+
+from hpcsearch.evaluation import State
+from hpcsearch.workflow import schema
+
+_evaluation = schema.evaluation.c
+
+
+def workflow_row(connection: Connection) -> RowMapping:
+    """The workflow's own row."""
+    return connection.execute(select(schema.workflow)).mappings().one()
+
+
+def allocation_rows(connection: Connection) -> Sequence[RowMapping]:
+    """All allocations, the first first."""
+    return connection.execute(select(schema.allocation).order_by(schema.allocation.c.number)).mappings().all()
+
+
+def node_rows(connection: Connection, allocation: int | None = None) -> Sequence[RowMapping]:
+    """The nodes of one allocation, or of all."""
+    query = select(schema.node).order_by(schema.node.c.allocation, schema.node.c.name)
+    if allocation is not None:
+        query = query.where(schema.node.c.allocation == allocation)
+    return connection.execute(query).mappings().all()
+
+
+def count_states(connection: Connection) -> dict[State, int]:
+    """How many evaluations are in each state; states with none are left out."""
+    rows = connection.execute(select(_evaluation.state, func.count()).group_by(_evaluation.state))
+    return {State(state): count for state, count in rows}
+
+
+def best(connection: Connection, minimize: bool, count: int) -> Sequence[RowMapping]:
+    """The ``count`` best finished evaluations, the best first."""
+    order = _evaluation.objective.asc() if minimize else _evaluation.objective.desc()
+    query = select(schema.evaluation).where(_evaluation.state == State.FINISHED.value)
+    return connection.execute(query.order_by(order, _evaluation.id).limit(count)).mappings().all()
+
+
+def evaluation_row(connection: Connection, evaluation: int) -> RowMapping | None:
+    """One evaluation."""
+    return connection.execute(select(schema.evaluation).where(_evaluation.id == evaluation)).mappings().first()
+
+
+def evaluations(connection: Connection, after: int = 0, page: int = 1000) -> Sequence[RowMapping]:
+    """The next ``page`` evaluations with ids above ``after``."""
+    query = select(schema.evaluation).where(_evaluation.id > after).order_by(_evaluation.id).limit(page)
+    return connection.execute(query).mappings().all()
+
+
+def attempts(connection: Connection, evaluation: int) -> Sequence[RowMapping]:
+    """The attempts at one evaluation, the first first."""
+    table = schema.attempt
+    query = select(table).where(table.c.evaluation == evaluation).order_by(table.c.number)
+    return connection.execute(query).mappings().all()
+
+
+def reports(connection: Connection, evaluation: int) -> Sequence[RowMapping]:
+    """What one evaluation reported while it ran, in order."""
+    table = schema.report
+    query = select(table).where(table.c.evaluation == evaluation).order_by(table.c.id)
+    return connection.execute(query).mappings().all()
+
+
+def outcomes(connection: Connection, page: int = 2000) -> Iterator[list[tuple[dict[str, Any], float | None]]]:
+    """(configuration, objective or None) of all that ended, in the order in which they were gathered, page by page."""
+    gathered, last = 0.0, 0
+    while True:
+        query = (
+            select(_evaluation.id, _evaluation.gathered_at, _evaluation.configuration, _evaluation.objective)
+            .where(
+                (_evaluation.gathered_at > gathered) | and_(_evaluation.gathered_at == gathered, _evaluation.id > last)
+            )
+            .order_by(_evaluation.gathered_at, _evaluation.id)
+            .limit(page)
+        )
+        rows = connection.execute(query).all()
+        if not rows:
+            return
+        yield [(json.loads(row.configuration), row.objective) for row in rows]
+        gathered, last = rows[-1].gathered_at, rows[-1].id
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """An evaluation that is still to be run (again)."""
+
+    id: int
+    configuration: dict[str, Any]
+    attempt: int
+    failures: int
+    state: State
+
+
+def unfinished(connection: Connection) -> list[Unfinished]:
+    """All evaluations without an end, the oldest first."""
+    query = (
+        select(_evaluation.id, _evaluation.configuration, _evaluation.attempt, _evaluation.failures, _evaluation.state)
+        .where(_evaluation.gathered_at.is_(None))
+        .order_by(_evaluation.id)
+    )
+    return [
+        Unfinished(row.id, json.loads(row.configuration), row.attempt, row.failures, State(row.state))
+        for row in connection.execute(query)
+        if State(row.state) is not State.CANCELLED
+    ]
+
+
+def recent_durations(connection: Connection, count: int = 1000) -> list[float]:
+    """Durations in seconds of the latest finished evaluations."""
+    query = (
+        select(_evaluation.duration_s)
+        .where(_evaluation.state == State.FINISHED.value)
+        .order_by(_evaluation.gathered_at.desc())
+        .limit(count)
+    )
+    return [row.duration_s for row in connection.execute(query)]

@@ -1,0 +1,119 @@
+"""results.csv: one line for every evaluation that came to an end, appended as they come.
+
+Columns: the hyperparameters (alphabetical), ``id``, ``objective`` (empty for a failure), ``elapsed_sec`` (seconds from
+the search's start until the result was gathered), ``state``, ``duration``, ``node``, ``start`` and ``end``.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from hpcsearch.workflow import schema
+
+#: What follows the hyperparameters.
+FIXED_COLUMNS = ("id", "objective", "elapsed_sec", "state", "duration", "node", "start", "end")
+
+
+class ResultsFile:
+    """Appends to a workflow's results.csv, and mends it after a crash."""
+
+    def __init__(self, path: Path, names: Sequence[str], search_started_at: float) -> None:
+        self._path = path
+        self._names = list(names)
+        self._zero_at = search_started_at
+        self._header = [*self._names, *FIXED_COLUMNS]
+
+    def append(self, rows: Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> None:
+        """Appends (configuration, evaluation row) pairs, in one write."""
+        text = self._lines(rows)
+        if text:
+            with self._path.open("a", encoding="utf-8", newline="") as file:
+                file.write(text)
+
+    def mend(self, connection: Connection) -> None:
+        """Brings the file up to the database: drops a torn last line, adds what was recorded and not yet written."""
+        written = self._written()
+        if written is None:
+            self._replace(connection)
+            return
+        columns = schema.evaluation.c
+        missing: list[tuple[Mapping[str, Any], Mapping[str, Any]]] = [
+            (json.loads(row.configuration), dict(row._mapping))
+            for row in connection.execute(
+                select(schema.evaluation)
+                .where(columns.gathered_at.is_not(None))
+                .order_by(columns.gathered_at, columns.id)
+            )
+            if row.id not in written
+        ]
+        self.append(missing)
+
+    def _lines(self, rows: Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> str:
+        buffer = io.StringIO()
+        writer = csv.writer(buffer, lineterminator="\n")
+        for configuration, row in rows:
+            objective = row["objective"]
+            writer.writerow(
+                [
+                    *(configuration.get(name, "") for name in self._names),
+                    row["id"],
+                    "" if objective is None else repr(objective),
+                    f"{row['gathered_at'] - self._zero_at:.3f}",
+                    row["state"],
+                    "" if row["duration_s"] is None else f"{row['duration_s']:.6g}",
+                    row["node"] or "",
+                    _iso(row["started_at"]),
+                    _iso(row["ended_at"]),
+                ]
+            )
+        return buffer.getvalue()
+
+    def _written(self) -> set[int] | None:
+        """Ids in the file after its torn end is cut off; None when it is not there or has other columns."""
+        if not self._path.exists():
+            return None
+        with self._path.open("rb+") as raw:
+            raw.seek(0, os.SEEK_END)
+            _cut_torn_line(raw)
+        with self._path.open(encoding="utf-8", newline="") as file:
+            reader = csv.reader(file)
+            if next(reader, None) != self._header:
+                return None
+            position = self._header.index("id")
+            return {int(line[position]) for line in reader}
+
+    def _replace(self, connection: Connection) -> None:
+        draft = self._path.with_suffix(".csv.new")
+        header = io.StringIO()
+        csv.writer(header, lineterminator="\n").writerow(self._header)
+        draft.write_text(header.getvalue(), encoding="utf-8")
+        ResultsFile(draft, self._names, self._zero_at).mend(connection)
+        draft.replace(self._path)
+
+
+def _cut_torn_line(raw: Any, block: int = 65536) -> None:
+    end = raw.tell()
+    position = end
+    while position > 0:
+        start = max(0, position - block)
+        raw.seek(start)
+        newline = raw.read(position - start).rfind(b"\n")
+        if newline >= 0:
+            if start + newline + 1 < end:
+                raw.truncate(start + newline + 1)
+            return
+        position = start
+    raw.truncate(0)
+
+
+def _iso(at: float | None) -> str:
+    return "" if at is None else datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
