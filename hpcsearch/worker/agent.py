@@ -1,0 +1,315 @@
+"""The agent: one process on each node, started by the driver through the launcher, that runs the node's slots.
+
+It speaks with the driver over its standard input and output (see ``protocol``), and ends, with everything below it,
+when that ends. ``python -P -m hpcsearch.worker.agent``
+"""
+
+from __future__ import annotations
+
+import heapq
+import os
+import selectors
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, ClassVar
+
+from hpcsearch.evaluation import State
+from hpcsearch.worker import protocol
+from hpcsearch.worker.channel import Channel, ClosedError, standard_channel
+from hpcsearch.worker.environment import scrubbed, visible_gpus
+from hpcsearch.worker.processes import become_subreaper, kill_descendants, name_process
+from hpcsearch.worker.slot import SlotOrders
+from hpcsearch.worker.slotprocess import SlotProcess, Task, describe_end
+
+#: A slot whose process dies so often in a row before its run function is loaded is given up.
+MAX_EARLY_DEATHS = 3
+
+_STOP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP})
+
+
+class Agent:
+    """The loop of one node: orders in, evaluations run, events out."""
+
+    def __init__(self, driver: Channel) -> None:
+        self._driver = driver
+        self._selector = selectors.DefaultSelector()
+        self._slots: list[SlotProcess] = []
+        self._by_pid: dict[int, SlotProcess] = {}
+        self._events: list[list[Any]] = []
+        self._timeouts: list[tuple[float, int, int, int]] = []  # when (monotonic), slot, evaluation, attempt
+        self._timeout_s: float | None = None
+        self._last_sent_s = time.monotonic()
+        self._ending = False
+        self._writing = False
+        self._handlers: dict[str, Callable[[dict[str, Any]], None]] = {
+            protocol.SETUP: self._set_up,
+            protocol.RUN: self._run,
+            protocol.RECALL: self._recall,
+            protocol.KILL: self._kill,
+            protocol.EXIT: self._exit,
+        }
+
+    def work(self) -> None:
+        """Runs until the driver says so, or has gone."""
+        wakeup_in, wakeup_out = os.pipe()
+        os.set_blocking(wakeup_in, False)
+        os.set_blocking(wakeup_out, False)
+        signal.set_wakeup_fd(wakeup_out, warn_on_full_buffer=False)
+        for number in (signal.SIGCHLD, *_STOP_SIGNALS):
+            signal.signal(number, lambda *_: None)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        self._selector.register(self._driver.read_fd, selectors.EVENT_READ, self._take_orders)
+        self._selector.register(wakeup_in, selectors.EVENT_READ, lambda: self._take_signals(wakeup_in))
+        self._events.append([protocol.HELLO, self._hello()])
+        try:
+            while not self._ending:
+                self._send_events()
+                for key, _ in self._selector.select(self._patience_s()):
+                    key.data()
+                self._end_overdue()
+        except ClosedError:
+            return
+        finally:
+            kill_descendants(os.getpid())
+
+    def _hello(self) -> dict[str, Any]:
+        return {
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "cores": sorted(os.sched_getaffinity(0)),
+            "gpus": visible_gpus(os.environ),
+            "memory_mb": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20,
+            "python": sys.version.split()[0],
+        }
+
+    # ---- orders
+
+    def _take_orders(self) -> None:
+        for message in self._driver.receive():
+            self._handlers[message["op"]](message)
+
+    def _set_up(self, message: dict[str, Any]) -> None:
+        orders = protocol.Setup(**message["orders"])
+        self._timeout_s = orders.eval_timeout_s
+        ends_at_s = time.monotonic() + orders.time_left_s
+        for index, share in enumerate(orders.slots):
+            slot = SlotProcess(
+                SlotOrders(
+                    index, orders.run, tuple(orders.names), orders.cwd, orders.evaluations, ends_at_s, self._timeout_s
+                ),
+                protocol.Share(tuple(share["cores"]), tuple(share["gpus"]), share["bound"]),
+                orders.reuse,
+                orders.gpu_variable,
+                orders.output_limit_bytes,
+            )
+            self._slots.append(slot)
+            self._fork(slot)
+
+    def _run(self, message: dict[str, Any]) -> None:
+        for identity, attempt, index, configuration in message["evaluations"]:
+            slot = self._slots[index]
+            slot.waiting.append(Task(identity, attempt, configuration))
+            self._start_next(slot)
+
+    def _recall(self, message: dict[str, Any]) -> None:
+        wanted = set(message["evaluations"])
+        for slot in self._slots:
+            for task in [task for task in slot.waiting if task.id in wanted]:
+                slot.waiting.remove(task)
+                self._events.append([protocol.RECALLED, task.id])
+
+    def _kill(self, message: dict[str, Any]) -> None:
+        wanted = set(message["evaluations"])
+        self._recall(message)
+        for slot in self._slots:
+            if slot.task is not None and slot.task.id in wanted:
+                slot.kill(message["state"])
+
+    def _exit(self, _message: dict[str, Any]) -> None:
+        self._ending = True
+
+    # ---- slots
+
+    def _fork(self, slot: SlotProcess) -> None:
+        slot.fork()
+        self._by_pid[slot.pid] = slot
+        self._selector.register(slot.channel.read_fd, selectors.EVENT_READ, lambda: self._take_results(slot))
+        self._selector.register(slot.output, selectors.EVENT_READ, lambda: self._take_output(slot))
+
+    def _start_next(self, slot: SlotProcess) -> None:
+        task = slot.start_next()
+        if task is None:
+            return
+        self._events.append([protocol.STARTED, task.id, task.attempt, slot.orders.index, slot.started_at])
+        if self._timeout_s is not None:
+            due_s = slot.started_s + self._timeout_s
+            heapq.heappush(self._timeouts, (due_s, slot.orders.index, task.id, task.attempt))
+
+    def _take_results(self, slot: SlotProcess) -> None:
+        try:
+            messages = slot.channel.receive()
+        except ClosedError:
+            self._selector.unregister(slot.channel.read_fd)  # its end is told by SIGCHLD
+            return
+        for message in messages:
+            self._slot_says[message[0]](self, slot, message)
+
+    def _take_output(self, slot: SlotProcess) -> None:
+        if not slot.read_output():
+            self._selector.unregister(slot.output)
+
+    def _forget(self, fd: int) -> bool:
+        """Stops listening to a descriptor; False when it was given up before."""
+        if fd not in self._selector.get_map():
+            return False
+        self._selector.unregister(fd)
+        return True
+
+    def _slot_loaded(self, slot: SlotProcess, _message: list[Any]) -> None:
+        slot.loaded = True
+        slot.early_deaths = 0
+        self._events.append([protocol.READY, slot.orders.index])
+        self._start_next(slot)
+
+    def _slot_unloadable(self, slot: SlotProcess, message: list[Any]) -> None:
+        slot.early_deaths = MAX_EARLY_DEATHS
+        self._events.append([protocol.UNLOADABLE, slot.orders.index, message[1]])
+
+    def _slot_ended(self, slot: SlotProcess, message: list[Any]) -> None:
+        slot.finish()
+        self._events.append([protocol.ENDED, *message[1:3], slot.orders.index, *message[3:], None])
+        if slot.due:
+            slot.loaded = False
+            slot.retire()
+        else:
+            self._start_next(slot)
+
+    def _slot_reports(self, _slot: SlotProcess, message: list[Any]) -> None:
+        self._events.append(message)
+
+    _slot_says: ClassVar[dict[str, Callable[[Agent, SlotProcess, list[Any]], None]]] = {
+        "loaded": _slot_loaded,
+        "unloadable": _slot_unloadable,
+        "ended": _slot_ended,
+        "report": _slot_reports,
+    }
+
+    def _take_signals(self, wakeup: int) -> None:
+        received = set(os.read(wakeup, 4096))
+        if received & _STOP_SIGNALS:
+            self._events.append([protocol.TERMINATING])
+        if signal.SIGCHLD in received:
+            self._reap()
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            slot = self._by_pid.pop(pid, None)
+            if slot is not None:
+                self._bury(slot, status)
+
+    def _bury(self, slot: SlotProcess, status: int) -> None:
+        if self._forget(slot.channel.read_fd):
+            with suppress(ClosedError):
+                while messages := slot.channel.receive():  # what it told before it ended counts
+                    for message in messages:
+                        self._slot_says[message[0]](self, slot, message)
+        self._forget(slot.output)
+        kill_descendants(os.getpid(), spare=frozenset(self._by_pid))
+        task, verdict = slot.task, slot.verdict
+        early = not slot.loaded and not slot.due
+        out_of_memory = slot.ran_out_of_memory()
+        slot.buried()
+        if task is not None:
+            self._tell_death(slot, task, verdict, status, out_of_memory)
+        if early:
+            slot.early_deaths += 1
+            if slot.early_deaths == MAX_EARLY_DEATHS:
+                self._events.append([protocol.UNLOADABLE, slot.orders.index, describe_end(status, out_of_memory)])
+        if slot.early_deaths < MAX_EARLY_DEATHS:
+            self._fork(slot)
+
+    def _tell_death(self, slot: SlotProcess, task: Task, verdict: str | None, status: int, out_of_memory: bool) -> None:
+        duration_s = time.monotonic() - slot.started_s
+        failure: dict[str, Any] | None = None
+        killed_by = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
+        if verdict is None:
+            failure = describe_end(status, out_of_memory)
+        elif verdict == State.TIMED_OUT:
+            message = f"it ran longer than its time limit of {self._timeout_s:g} s"
+            failure = {"kind": "Timeout", "message": message, "traceback": ""}
+        times = (slot.started_at, slot.started_at + duration_s, duration_s)
+        self._events.append(
+            [
+                protocol.ENDED,
+                task.id,
+                task.attempt,
+                slot.orders.index,
+                verdict or State.FAILED.value,
+                *times,
+                None,
+                None,
+                failure,
+                killed_by if verdict is None else None,
+            ]
+        )
+
+    # ---- time
+
+    def _patience_s(self) -> float:
+        now_s = time.monotonic()
+        until_s = self._last_sent_s + protocol.BEAT_S
+        if self._timeouts:
+            until_s = min(until_s, self._timeouts[0][0])
+        return max(0.0, until_s - now_s)
+
+    def _end_overdue(self) -> None:
+        now_s = time.monotonic()
+        while self._timeouts and self._timeouts[0][0] <= now_s:
+            _, index, identity, attempt = heapq.heappop(self._timeouts)
+            slot = self._slots[index]
+            task = slot.task
+            if task is not None and (task.id, task.attempt) == (identity, attempt) and slot.verdict is None:
+                slot.kill(State.TIMED_OUT.value)
+
+    # ---- events
+
+    def _send_events(self) -> None:
+        now_s = time.monotonic()
+        if not self._events and now_s - self._last_sent_s >= protocol.BEAT_S:
+            self._events.append([protocol.BEAT])
+        if self._events:
+            self._driver.send(self._events)
+            self._events = []
+            self._last_sent_s = now_s
+        done = self._driver.flush()
+        if done == self._writing:
+            self._writing = not done
+            if self._writing:
+                self._selector.register(self._driver.write_fd, selectors.EVENT_WRITE, lambda: None)
+            else:
+                self._selector.unregister(self._driver.write_fd)
+
+
+def main() -> None:
+    """The agent's process."""
+    become_subreaper()
+    name_process("hpcsearch-agent")
+    environment = scrubbed(os.environ)
+    for name in os.environ.keys() - environment.keys():
+        del os.environ[name]
+    os.environ.update(environment)
+    Agent(standard_channel()).work()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""What a run function can ask while it runs: which evaluation it is, where its directory is, how much time is left.
+
+The same calls work where a run function is called by hand: then there is no evaluation, reports go nowhere, and the
+time is unlimited.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hpcsearch.evaluation import Configuration
+
+
+@dataclass(frozen=True)
+class CurrentEvaluation:
+    """The evaluation that this process is working on.
+
+    ``attempt`` counts from 1, and is higher when the evaluation was cut off before: it then finds its own earlier
+    files in ``directory``. ``id`` and ``attempt`` are 0 when the run function was called by hand.
+    """
+
+    id: int = 0
+    attempt: int = 0
+    slot: int = 0
+    config: Configuration = field(default_factory=dict)
+    directory_path: str = "."
+    ends_at_s: float = math.inf  # on this host's monotonic clock
+
+    @property
+    def directory(self) -> Path:
+        """The evaluation's own directory, the same in every attempt; made when first asked for."""
+        path = Path(self.directory_path).absolute()
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return path
+
+    @property
+    def time_left_s(self) -> float:
+        """Seconds until this evaluation is ended by its time limit or by the walltime; infinite when neither is set."""
+        return self.ends_at_s - time.monotonic()
+
+
+Reporter = Callable[[float | None, dict[str, Any]], None]
+
+_BY_HAND = CurrentEvaluation()
+
+
+class _Context:
+    """The evaluation at hand, and where its reports go: set by the slot, read by the calls below."""
+
+    current: CurrentEvaluation = _BY_HAND
+    reporter: Reporter | None = None
+
+
+def enter(current: CurrentEvaluation, reporter: Reporter) -> None:
+    """Makes ``current`` the evaluation at hand."""
+    _Context.current, _Context.reporter = current, reporter
+
+
+def evaluation() -> CurrentEvaluation:
+    """The evaluation that the calling process is working on."""
+    return _Context.current
+
+
+def report(step: float | None = None, **metrics: Any) -> None:
+    """Tells how the evaluation is doing: stored with it, and visible in the database at once.
+
+    Args:
+        step: epoch, iteration or any other measure of progress.
+        metrics: named values that JSON can hold; numpy scalars are taken as numbers.
+    """
+    if _Context.reporter is not None:
+        _Context.reporter(step, metrics)

@@ -1,0 +1,107 @@
+"""Process trees on Linux: who descends from whom, and ending all of them.
+
+A process that calls ``become_subreaper`` stays the ancestor of everything below it: what double-forks, or calls
+setsid, is handed to it when its own parent ends, and can still be found through /proc.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import time
+from collections import defaultdict
+from pathlib import Path
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+_PR_SET_NAME = 15
+
+
+def _prctl(option: int, value: int | bytes) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(option, value, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), f"prctl option {option} failed")
+
+
+def become_subreaper() -> None:
+    """From now on this process inherits its orphaned descendants."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def die_with_parent(parent: int) -> None:
+    """Has the kernel kill this process when its parent ends, also if the parent (``parent``) has ended already."""
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def name_process(name: str) -> None:
+    """Sets the name that ps and top show (at most 15 bytes)."""
+    _prctl(_PR_SET_NAME, name.encode()[:15])
+
+
+def start_ticks(pid: int) -> int | None:
+    """When a process started, in clock ticks since boot; None when it has ended (a zombie has)."""
+    fields = _stat(pid)
+    return None if fields is None or fields[0] in (b"Z", b"X") else int(fields[19])
+
+
+def _stat(pid: int) -> list[bytes] | None:
+    """The fields of /proc/<pid>/stat behind the command's name: state, parent, ..."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return text[text.rindex(b")") + 2 :].split()
+
+
+def descendants(root: int) -> list[int]:
+    """All living processes below ``root``, found through /proc; ``root`` itself is not among them."""
+    children: dict[int, list[int]] = defaultdict(list)
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            fields = _stat(int(entry))
+            if fields is not None and fields[0] not in (b"Z", b"X"):
+                children[int(fields[1])].append(int(entry))
+    found: list[int] = []
+    queue = [root]
+    while queue:
+        below = children[queue.pop()]
+        found += below
+        queue += below
+    return found
+
+
+def send(pid: int, signal_number: int) -> None:
+    """Sends a signal to a process that may have ended meanwhile."""
+    try:
+        os.kill(pid, signal_number)
+    except ProcessLookupError:
+        return
+
+
+def kill_descendants(root: int, spare: frozenset[int] = frozenset(), limit_s: float = 5.0) -> None:
+    """Kills everything below ``root`` until nothing is left, but for ``spare`` and what descends from those.
+
+    What is found is stopped before it is killed, so that it starts nothing new meanwhile.
+    """
+    deadline_s = time.monotonic() + limit_s
+    while time.monotonic() < deadline_s:
+        kept = set(spare)
+        for pid in spare:
+            kept.update(descendants(pid))
+        victims = [pid for pid in descendants(root) if pid not in kept]
+        if not victims:
+            return
+        for signal_number in (signal.SIGSTOP, signal.SIGKILL):
+            for pid in victims:
+                send(pid, signal_number)
+        time.sleep(0.002)
+
+
+def kill_tree(root: int) -> None:
+    """Kills ``root`` (a subreaper) and everything below it. ``root`` must be a child of the caller, who reaps it."""
+    send(root, signal.SIGSTOP)
+    kill_descendants(root)
+    send(root, signal.SIGKILL)
