@@ -1,0 +1,47 @@
+"""``python -P -m hpcsearch.allocation <workflow directory> <allocation number>``: what a job script runs.
+
+Exit codes: 0 when the driver ended in good order; those of ``hpcsearch.errors`` when it ended with a reason; 70 when
+it met an error of its own, after which the job script starts it again.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from pathlib import Path
+
+from hpcsearch.allocation.driver import Driver
+from hpcsearch.allocation.plan import Plan
+from hpcsearch.errors import HpcsearchError
+from hpcsearch.worker.processes import become_subreaper, name_process
+
+#: After this the job script starts the driver again.
+INTERNAL_ERROR = 70
+
+_FORMAT = "%(asctime)s|%(process)d|%(levelname)s|%(name)s:%(lineno)s] %(message)s"
+
+log = logging.getLogger("hpcsearch.allocation")
+
+
+def main(arguments: list[str]) -> int:
+    """Runs one allocation's driver; returns the exit code."""
+    directory, number = Path(arguments[0]), int(arguments[1])
+    name_process("hpcsearch-drive")
+    become_subreaper()
+    handlers: list[logging.Handler] = [logging.FileHandler(directory / "hpcsearch.log"), logging.StreamHandler()]
+    logging.basicConfig(level=logging.INFO, format=_FORMAT, datefmt="%Y-%m-%d %H:%M:%S", handlers=handlers)
+    try:
+        outcome = Driver(Plan.load(directory / "allocations" / str(number) / "plan.json")).run()
+    except HpcsearchError as error:
+        log.error("%s", error)
+        return error.exit_code
+    except Exception:
+        log.exception("the driver met an error of its own (host %s)", os.uname().nodename)
+        return INTERNAL_ERROR
+    log.info("allocation %d has ended: %s", number, outcome)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,114 @@
+"""The table of nodes: which slots there are, what is on them, and where the next evaluation goes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from hpcsearch.errors import AllocationError
+from hpcsearch.worker.protocol import Share
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where an evaluation runs: a slot of a node."""
+
+    node: str
+    slot: int
+
+
+def plan_slots(cores: Sequence[int], gpus: Sequence[str], slots: int, bind: bool) -> list[Share]:
+    """Divides a node among its slots: disjoint cores in the mask's order, and disjoint GPUs.
+
+    Cores or GPUs that do not divide evenly go one each to the first slots.
+
+    Raises:
+        AllocationError: there are fewer cores than slots, and sharing cores was not asked for.
+    """
+    if bind and len(cores) < slots:
+        raise AllocationError(
+            f"{slots} evaluations at once on one node need {slots} cores, and its agent was given {len(cores)}.",
+            f"Ask for at most {len(cores)} with --evals-per-node, or let evaluations share cores with --no-bind.",
+        )
+    gpu_parts = _divide(gpus, slots)
+    if not bind:
+        share = max(1, len(cores) // slots)
+        return [Share(tuple(cores[:share]), tuple(part), bound=False) for part in gpu_parts]
+    return [
+        Share(tuple(core_part), tuple(gpu_part), bound=True)
+        for core_part, gpu_part in zip(_divide(cores, slots), gpu_parts, strict=True)
+    ]
+
+
+def _divide(items: Sequence[Item], parts: int) -> list[Sequence[Item]]:
+    size, rest = divmod(len(items), parts)
+    starts = [part * size + min(part, rest) for part in range(parts + 1)]
+    return [items[starts[part] : starts[part + 1]] for part in range(parts)]
+
+
+@dataclass
+class Node:
+    """One node of the allocation, as far as it is known; ``loads`` counts the evaluations sent to each of its slots."""
+
+    name: str
+    loads: list[int] = field(default_factory=list)
+    usable: list[bool] = field(default_factory=list)
+    busy_s: float = 0.0
+
+
+class NodeTable:
+    """All slots of the allocation, by how many evaluations each has been sent and not finished."""
+
+    def __init__(self) -> None:
+        self.nodes: dict[str, Node] = {}
+        # Slots by load, in the order in which they came there: a dictionary is a set that keeps the order.
+        self._by_load: list[dict[Placement, None]] = [{}]
+
+    @property
+    def slots(self) -> int:
+        """How many slots there are."""
+        return sum(sum(node.usable) for node in self.nodes.values())
+
+    @property
+    def free(self) -> int:
+        """How many slots have nothing to do."""
+        return len(self._by_load[0])
+
+    def add(self, name: str, slots: int) -> None:
+        """A node came up with so many slots."""
+        self.nodes[name] = Node(name, [0] * slots, [True] * slots)
+        for slot in range(slots):
+            self._by_load[0][Placement(name, slot)] = None
+
+    def remove(self, name: str) -> None:
+        """A node went away; what was on it is the caller's to deal with."""
+        self.nodes.pop(name, None)
+        for level in self._by_load:
+            for placement in [placement for placement in level if placement.node == name]:
+                del level[placement]
+
+    def place(self, depth: int) -> Placement | None:
+        """The slot for the next evaluation: one with the fewest, and fewer than ``depth``; None when there is none."""
+        for load, level in enumerate(self._by_load[:depth]):
+            if level:
+                placement = next(iter(level))
+                self._move(placement, load, load + 1)
+                return placement
+        return None
+
+    def leave(self, placement: Placement) -> None:
+        """An evaluation is no longer on its slot."""
+        node = self.nodes.get(placement.node)
+        if node is not None:
+            load = node.loads[placement.slot]
+            self._move(placement, load, load - 1)
+
+    def _move(self, placement: Placement, old: int, new: int) -> None:
+        self._by_load[old].pop(placement, None)
+        while len(self._by_load) <= new:
+            self._by_load.append({})
+        self._by_load[new][placement] = None
+        self.nodes[placement.node].loads[placement.slot] = new

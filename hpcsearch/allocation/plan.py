@@ -1,0 +1,74 @@
+"""What one allocation was asked to do: written by submit as plan.json, read by the driver before anything else.
+
+It holds all that the first agents need, so that they start before the database is open.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from hpcsearch.errors import AllocationError
+
+#: Bytes of an evaluation's output that are kept: the first half and the last half.
+OUTPUT_LIMIT_BYTES = 10_000_000
+
+
+@dataclass(frozen=True)
+class Launch:
+    """How the driver starts an agent on a node: ``kind`` names the launcher, ``arguments`` go behind its own."""
+
+    kind: str = "none"
+    arguments: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One allocation's orders."""
+
+    workflow: str
+    directory: str  # the workflow's directory, absolute
+    allocation: int
+    site: str
+    run: str  # reference to the run function, absolute
+    names: tuple[str, ...]  # the hyperparameters
+    cwd: str  # where run functions are called
+    job_mode: str
+    nodes: int
+    walltime_s: float
+    launch: Launch = Launch()
+    gpu_variable: str = "CUDA_VISIBLE_DEVICES"
+    evals_per_node: int = 1
+    bind: bool = True
+    slot_reuse: str = "auto"  # auto, always, never, or a number of evaluations
+    eval_timeout_s: float | None = None
+    resumable: bool = False
+    max_attempts: int = 3  # tries at an evaluation whose node is lost
+    retry_failed: bool = False  # whether an evaluation that failed is tried again, too
+    grace_s: float = 10.0  # kept free at the end of the walltime, to kill, record and close
+    output_limit_bytes: int = OUTPUT_LIMIT_BYTES
+
+    def save(self, path: Path) -> None:
+        """Writes the plan."""
+        path.write_text(json.dumps(dataclasses.asdict(self), indent=1) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Reads a plan.
+
+        Raises:
+            AllocationError: it is not there, or was written for another version.
+        """
+        try:
+            values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            launch = values.pop("launch")
+            values["names"] = tuple(values["names"])
+            return cls(launch=Launch(launch["kind"], tuple(launch["arguments"])), **values)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise AllocationError(
+                f"The orders of this allocation, {path}, cannot be read: {error}.",
+                "Start another allocation with 'hpcsearch resume'.",
+            ) from None
