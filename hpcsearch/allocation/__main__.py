@@ -6,18 +6,23 @@ it met an error of its own, after which the job script starts it again.
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import sys
 from pathlib import Path
 
 from hpcsearch.allocation.driver import Driver
+from hpcsearch.allocation.loop import GARBAGE_THRESHOLD
 from hpcsearch.allocation.plan import Plan
 from hpcsearch.errors import HpcsearchError
-from hpcsearch.worker.processes import become_subreaper, name_process
+from hpcsearch.worker.processes import become_subreaper, name_process, reap_children
 
 #: After this the job script starts the driver again.
 INTERNAL_ERROR = 70
+
+#: Orphans that were killed are waited for so long (seconds).
+REAP_LIMIT_S = 1.0
 
 _FORMAT = "%(asctime)s|%(process)d|%(levelname)s|%(name)s:%(lineno)s] %(message)s"
 
@@ -29,6 +34,8 @@ def main(arguments: list[str]) -> int:
     directory, number = Path(arguments[0]), int(arguments[1])
     name_process("hpcsearch-drive")
     become_subreaper()
+    gc.freeze()
+    gc.set_threshold(GARBAGE_THRESHOLD)
     handlers: list[logging.Handler] = [logging.FileHandler(directory / "hpcsearch.log"), logging.StreamHandler()]
     logging.basicConfig(level=logging.INFO, format=_FORMAT, datefmt="%Y-%m-%d %H:%M:%S", handlers=handlers)
     try:
@@ -36,9 +43,11 @@ def main(arguments: list[str]) -> int:
     except HpcsearchError as error:
         log.error("%s", error)
         return error.exit_code
-    except Exception:
+    except Exception:  # noqa: BLE001 - told with its traceback, and the job script starts the driver again
         log.exception("the driver met an error of its own (host %s)", os.uname().nodename)
         return INTERNAL_ERROR
+    finally:
+        reap_children(REAP_LIMIT_S)
     log.info("allocation %d has ended: %s", number, outcome)
     return 0
 

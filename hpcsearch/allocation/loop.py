@@ -13,6 +13,9 @@ from dataclasses import dataclass, field
 
 Callback = Callable[[], None]
 
+#: Rows come and go by the thousand, and none of them in circles: Python need not look for circles as often as it does.
+GARBAGE_THRESHOLD = 50_000
+
 
 @dataclass(order=True)
 class Timer:
@@ -29,6 +32,7 @@ class Loop:
 
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
+        self.children: set[int] = set()  # processes that were started on purpose
         self._timers: list[Timer] = []
         self._order = itertools.count()
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from hpcsearch.allocation.loop import Loop
 from hpcsearch.worker.channel import Channel, ClosedError
+from hpcsearch.worker.processes import kill_descendants
 
 
 class Peer:
@@ -38,6 +39,7 @@ class Peer:
         self.process = subprocess.Popen(
             argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, bufsize=0, process_group=0
         )
+        loop.children.add(self.process.pid)
         assert self.process.stdin is not None and self.process.stdout is not None
         # The descriptors belong to the channel from here on; Popen's own files would close them a second time.
         self._channel = Channel(os.dup(self.process.stdout.fileno()), os.dup(self.process.stdin.fileno()))
@@ -93,7 +95,11 @@ class Peer:
         if not self.ended:
             self._close()
         try:
-            return self.process.wait(patience_s)
+            status = self.process.wait(patience_s)
         except subprocess.TimeoutExpired:
             self.process.kill()
-            return self.process.wait()
+            status = self.process.wait()
+        self._loop.children.discard(self.process.pid)
+        # This driver inherits what a process that was killed has left behind.
+        kill_descendants(os.getpid(), spare=frozenset(self._loop.children))
+        return status

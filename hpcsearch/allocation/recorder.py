@@ -7,6 +7,7 @@ pipe. So a slow file system holds up neither the driver nor the evaluations, and
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import select as selecting
@@ -18,6 +19,7 @@ from typing import Any
 from sqlalchemy.exc import OperationalError
 
 from hpcsearch.allocation import records
+from hpcsearch.allocation.loop import GARBAGE_THRESHOLD
 from hpcsearch.errors import HpcsearchError
 from hpcsearch.evaluation import Configuration, State
 from hpcsearch.worker.channel import Channel, ClosedError, standard_channel
@@ -83,8 +85,9 @@ class Recorder:
         messages: list[Any] = []
         while (left_s := end_s - time.monotonic()) > 0:
             if selecting.select([self._driver.read_fd], [], [], left_s)[0]:
-                messages += self._driver.receive()
-                if any(message["op"] != records.COMMIT for message in messages):
+                arrived = self._driver.receive()
+                messages += arrived
+                if any(message["op"] != records.COMMIT for message in arrived):
                     break
         return messages
 
@@ -219,6 +222,8 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # the driver hears them, and closes the conversation in its time
     recorder = Recorder(standard_channel())
+    gc.freeze()
+    gc.set_threshold(GARBAGE_THRESHOLD)
     try:
         recorder.serve()
     except ClosedError:

@@ -19,14 +19,18 @@ from typing import Any, ClassVar
 
 from hpcsearch.evaluation import State
 from hpcsearch.worker import protocol
+from hpcsearch.worker import slot as slot_process
 from hpcsearch.worker.channel import Channel, ClosedError, standard_channel
 from hpcsearch.worker.environment import scrubbed, visible_gpus
-from hpcsearch.worker.processes import become_subreaper, kill_descendants, name_process
+from hpcsearch.worker.processes import become_subreaper, kill_descendants, name_process, reap_children
 from hpcsearch.worker.slot import SlotOrders
 from hpcsearch.worker.slotprocess import SlotProcess, Task, describe_end
 
 #: A slot whose process dies so often in a row before its run function is loaded is given up.
 MAX_EARLY_DEATHS = 3
+
+#: What was killed at the end is waited for so long (seconds): a process in the middle of disk access ends late.
+REAP_LIMIT_S = 5.0
 
 _STOP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP})
 
@@ -75,6 +79,7 @@ class Agent:
             return
         finally:
             kill_descendants(os.getpid())
+            reap_children(REAP_LIMIT_S)
 
     def _hello(self) -> dict[str, Any]:
         return {
@@ -99,10 +104,16 @@ class Agent:
         for index, share in enumerate(orders.slots):
             slot = SlotProcess(
                 SlotOrders(
-                    index, orders.run, tuple(orders.names), orders.cwd, orders.evaluations, ends_at_s, self._timeout_s
+                    index,
+                    orders.run,
+                    tuple(orders.names),
+                    orders.cwd,
+                    orders.evaluations,
+                    ends_at_s,
+                    self._timeout_s,
+                    orders.reuse,
                 ),
                 protocol.Share(tuple(share["cores"]), tuple(share["gpus"]), share["bound"]),
-                orders.reuse,
                 orders.gpu_variable,
                 orders.output_limit_bytes,
             )
@@ -111,22 +122,18 @@ class Agent:
 
     def _run(self, message: dict[str, Any]) -> None:
         for identity, attempt, index, configuration in message["evaluations"]:
-            slot = self._slots[index]
-            slot.waiting.append(Task(identity, attempt, configuration))
-            self._start_next(slot)
+            self._slots[index].give(Task(identity, attempt, configuration))
 
     def _recall(self, message: dict[str, Any]) -> None:
-        wanted = set(message["evaluations"])
+        wanted = frozenset(message["evaluations"])
         for slot in self._slots:
-            for task in [task for task in slot.waiting if task.id in wanted]:
-                slot.waiting.remove(task)
-                self._events.append([protocol.RECALLED, task.id])
+            if not wanted.isdisjoint(slot.sent):
+                self._events += ([protocol.RECALLED, task.id] for task in slot.take_back(wanted))
 
     def _kill(self, message: dict[str, Any]) -> None:
-        wanted = set(message["evaluations"])
         self._recall(message)
         for slot in self._slots:
-            if slot.task is not None and slot.task.id in wanted:
+            if not slot.sent.keys().isdisjoint(message["evaluations"]):
                 slot.kill(message["state"])
 
     def _exit(self, _message: dict[str, Any]) -> None:
@@ -137,23 +144,14 @@ class Agent:
     def _fork(self, slot: SlotProcess) -> None:
         slot.fork()
         self._by_pid[slot.pid] = slot
-        self._selector.register(slot.channel.read_fd, selectors.EVENT_READ, lambda: self._take_results(slot))
+        self._selector.register(slot.results.read_fd, selectors.EVENT_READ, lambda: self._take_results(slot))
         self._selector.register(slot.output, selectors.EVENT_READ, lambda: self._take_output(slot))
-
-    def _start_next(self, slot: SlotProcess) -> None:
-        task = slot.start_next()
-        if task is None:
-            return
-        self._events.append([protocol.STARTED, task.id, task.attempt, slot.orders.index, slot.started_at])
-        if self._timeout_s is not None:
-            due_s = slot.started_s + self._timeout_s
-            heapq.heappush(self._timeouts, (due_s, slot.orders.index, task.id, task.attempt))
 
     def _take_results(self, slot: SlotProcess) -> None:
         try:
-            messages = slot.channel.receive()
+            messages = slot.results.receive()
         except ClosedError:
-            self._selector.unregister(slot.channel.read_fd)  # its end is told by SIGCHLD
+            self._selector.unregister(slot.results.read_fd)  # its end is told by SIGCHLD
             return
         for message in messages:
             self._slot_says[message[0]](self, slot, message)
@@ -173,29 +171,32 @@ class Agent:
         slot.loaded = True
         slot.early_deaths = 0
         self._events.append([protocol.READY, slot.orders.index])
-        self._start_next(slot)
 
     def _slot_unloadable(self, slot: SlotProcess, message: list[Any]) -> None:
         slot.early_deaths = MAX_EARLY_DEATHS
         self._events.append([protocol.UNLOADABLE, slot.orders.index, message[1]])
 
+    def _slot_begins(self, slot: SlotProcess, message: list[Any]) -> None:
+        _, identity, attempt, at = message
+        index = slot.orders.index
+        slot.begin(identity, at)
+        self._events.append([protocol.STARTED, identity, attempt, index, at])
+        if self._timeout_s is not None:
+            heapq.heappush(self._timeouts, (time.monotonic() + self._timeout_s, index, identity, attempt))
+
     def _slot_ended(self, slot: SlotProcess, message: list[Any]) -> None:
-        slot.finish()
+        slot.finish(message[1])
         self._events.append([protocol.ENDED, *message[1:3], slot.orders.index, *message[3:], None])
-        if slot.due:
-            slot.loaded = False
-            slot.retire()
-        else:
-            self._start_next(slot)
 
     def _slot_reports(self, _slot: SlotProcess, message: list[Any]) -> None:
         self._events.append(message)
 
     _slot_says: ClassVar[dict[str, Callable[[Agent, SlotProcess, list[Any]], None]]] = {
-        "loaded": _slot_loaded,
-        "unloadable": _slot_unloadable,
-        "ended": _slot_ended,
-        "report": _slot_reports,
+        slot_process.LOADED: _slot_loaded,
+        slot_process.UNLOADABLE: _slot_unloadable,
+        slot_process.BEGUN: _slot_begins,
+        slot_process.ENDED: _slot_ended,
+        slot_process.REPORT: _slot_reports,
     }
 
     def _take_signals(self, wakeup: int) -> None:
@@ -218,36 +219,38 @@ class Agent:
                 self._bury(slot, status)
 
     def _bury(self, slot: SlotProcess, status: int) -> None:
-        if self._forget(slot.channel.read_fd):
+        if self._forget(slot.results.read_fd):
             with suppress(ClosedError):
-                while messages := slot.channel.receive():  # what it told before it ended counts
+                while messages := slot.results.receive():  # what it told before it ended counts
                     for message in messages:
                         self._slot_says[message[0]](self, slot, message)
         self._forget(slot.output)
         kill_descendants(os.getpid(), spare=frozenset(self._by_pid))
-        task, verdict = slot.task, slot.verdict
-        early = not slot.loaded and not slot.due
         out_of_memory = slot.ran_out_of_memory()
-        slot.buried()
+        task = slot.current()
         if task is not None:
-            self._tell_death(slot, task, verdict, status, out_of_memory)
-        if early:
+            self._tell_death(slot, task, status, out_of_memory)
+        if not slot.loaded:
             slot.early_deaths += 1
             if slot.early_deaths == MAX_EARLY_DEATHS:
                 self._events.append([protocol.UNLOADABLE, slot.orders.index, describe_end(status, out_of_memory)])
+        slot.buried()
         if slot.early_deaths < MAX_EARLY_DEATHS:
             self._fork(slot)
 
-    def _tell_death(self, slot: SlotProcess, task: Task, verdict: str | None, status: int, out_of_memory: bool) -> None:
-        duration_s = time.monotonic() - slot.started_s
+    def _tell_death(self, slot: SlotProcess, task: Task, status: int, out_of_memory: bool) -> None:
+        now = time.time()
+        verdict = slot.verdict
         failure: dict[str, Any] | None = None
         killed_by = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
+        if slot.begun is None:  # it was taken from the socket a moment before
+            slot.begun_at = now
+            self._events.append([protocol.STARTED, task.id, task.attempt, slot.orders.index, now])
         if verdict is None:
             failure = describe_end(status, out_of_memory)
         elif verdict == State.TIMED_OUT:
             message = f"it ran longer than its time limit of {self._timeout_s:g} s"
             failure = {"kind": "Timeout", "message": message, "traceback": ""}
-        times = (slot.started_at, slot.started_at + duration_s, duration_s)
         self._events.append(
             [
                 protocol.ENDED,
@@ -255,7 +258,9 @@ class Agent:
                 task.attempt,
                 slot.orders.index,
                 verdict or State.FAILED.value,
-                *times,
+                slot.begun_at,
+                now,
+                now - slot.begun_at,
                 None,
                 None,
                 failure,
@@ -277,7 +282,7 @@ class Agent:
         while self._timeouts and self._timeouts[0][0] <= now_s:
             _, index, identity, attempt = heapq.heappop(self._timeouts)
             slot = self._slots[index]
-            task = slot.task
+            task = slot.begun
             if task is not None and (task.id, task.attempt) == (identity, attempt) and slot.verdict is None:
                 slot.kill(State.TIMED_OUT.value)
 

@@ -10,7 +10,7 @@ import json
 import os
 from typing import Any
 
-_READ_BYTES = 1 << 20
+_READ_BYTES = 1 << 16  # what a pipe holds; more would be mapped and unmapped at every read
 
 _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 _decode = json.JSONDecoder().decode

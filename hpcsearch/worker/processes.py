@@ -100,6 +100,18 @@ def kill_descendants(root: int, spare: frozenset[int] = frozenset(), limit_s: fl
         time.sleep(0.002)
 
 
+def reap_children(limit_s: float) -> None:
+    """Takes the exit status of all children, until none is left: what is not reaped stays as a zombie."""
+    deadline_s = time.monotonic() + limit_s
+    while time.monotonic() < deadline_s:
+        try:
+            pid, _ = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if pid == 0:
+            time.sleep(0.002)
+
+
 def kill_tree(root: int) -> None:
     """Kills ``root`` (a subreaper) and everything below it. ``root`` must be a child of the caller, who reaps it."""
     send(root, signal.SIGSTOP)

@@ -10,9 +10,10 @@ from __future__ import annotations
 import json
 import math
 import os
+import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,6 +23,19 @@ from hpcsearch.errors import HpcsearchError
 from hpcsearch.evaluation import Failure, State
 from hpcsearch.runfunction import Reference, as_run_function, failure_from, load, normalise
 from hpcsearch.worker import context
+from hpcsearch.worker.capture import marker
+
+#: A configuration's message is no longer than this (bytes).
+MAX_COMMAND_BYTES = 1 << 17
+
+# What a slot tells its agent: lists that begin with one of these.
+LOADED = "loaded"
+UNLOADABLE = "unloadable"  # failure
+BEGUN = "begun"  # id, attempt, at
+ENDED = "ended"  # id, attempt, state, started_at, ended_at, duration_s, objective, metadata, failure
+REPORT = "report"  # id, attempt, step, at, metrics
+
+RunFunction = Callable[[dict[str, Any]], Any]
 
 
 def _plain(value: Any) -> Any:
@@ -32,8 +46,6 @@ def _plain(value: Any) -> Any:
 
 
 _encode = json.JSONEncoder(separators=(",", ":"), default=_plain).encode
-
-RunFunction = Callable[[dict[str, Any]], Any]
 
 
 @dataclass(frozen=True)
@@ -47,30 +59,39 @@ class SlotOrders:
     evaluations: str  # the folder of the evaluations' directories
     ends_at_s: float  # the allocation's last moment for evaluations, on this host's monotonic clock
     eval_timeout_s: float | None
+    reuse: int  # evaluations until the process ends; 0 for no limit
 
 
-def serve(orders: SlotOrders, commands_fd: int, results_fd: int) -> None:
-    """Works until the agent closes the pipe of commands.
+def serve(orders: SlotOrders, commands: socket.socket, results_fd: int, output_fd: int) -> None:
+    """Works until the agent closes the socket of commands, or as many evaluations are done as one process may do.
 
-    Sends ``["unloadable", failure]`` when the run function cannot be loaded, and ends.
+    Sends ``UNLOADABLE`` when the run function cannot be loaded, and returns.
     """
-    send = _sender(results_fd)
+    outbox = _Outbox(results_fd)
     os.chdir(orders.cwd)
     try:
         run = as_run_function(load(Reference.parse(orders.run, "run", orders.cwd)), orders.names)
     except HpcsearchError as error:
-        send(["unloadable", {"kind": type(error).__name__, "message": error.message, "traceback": error.hint}])
+        failure = {"kind": type(error).__name__, "message": error.message, "traceback": error.hint}
+        outbox.send([UNLOADABLE, failure])
         return
-    send(["loaded"])
+    outbox.send([LOADED])
     restore = _Restorer()
-    for identity, attempt, configuration in _commands(commands_fd):
-        started_s = time.monotonic()
-        ends_at_s = min(orders.ends_at_s, started_s + (orders.eval_timeout_s or math.inf))
+    done = 0
+    while (done != orders.reuse or not orders.reuse) and (command := outbox.next_command(commands)):
+        identity, attempt, configuration = json.loads(command)
+        ends_at_s = min(orders.ends_at_s, time.monotonic() + (orders.eval_timeout_s or math.inf))
         directory = f"{orders.evaluations}/{identity}"
-        current = context.CurrentEvaluation(identity, attempt, orders.index, configuration, directory, ends_at_s)
-        context.enter(current, _reporter(send, identity, attempt))
-        send(["ended", identity, attempt, *_evaluate(run, configuration)])
+        context.enter(
+            context.CurrentEvaluation(identity, attempt, orders.index, configuration, directory, ends_at_s),
+            _reporter(outbox, identity, attempt),
+        )
+        os.write(output_fd, marker(identity))
+        outbox.send([BEGUN, identity, attempt, time.time()])
+        outbox.add([ENDED, identity, attempt, *_evaluate(run, configuration)])
         restore()
+        done += 1
+    outbox.flush()
 
 
 def _evaluate(run: RunFunction, configuration: dict[str, Any]) -> list[Any]:
@@ -103,26 +124,36 @@ def _evaluate(run: RunFunction, configuration: dict[str, Any]) -> list[Any]:
     ]
 
 
-def _commands(fd: int) -> Iterator[list[Any]]:
-    partial = b""
-    while data := os.read(fd, 1 << 16):
-        partial += data
-        *lines, partial = partial.split(b"\n")
-        yield from map(json.loads, lines)
+class _Outbox:
+    """What goes to the agent. The end of one evaluation and the beginning of the next, when it waits, are one write."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._held = b""
+
+    def add(self, message: Any) -> None:
+        self._held += _encode(message).encode() + b"\n"
+
+    def send(self, message: Any) -> None:
+        self.add(message)
+        self.flush()
+
+    def flush(self) -> None:
+        while self._held:
+            self._held = self._held[os.write(self._fd, self._held) :]
+
+    def next_command(self, commands: socket.socket) -> bytes:
+        """The next command, empty when none will come. What is held is sent before waiting for it."""
+        try:
+            return commands.recv(MAX_COMMAND_BYTES, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            self.flush()
+            return commands.recv(MAX_COMMAND_BYTES)
 
 
-def _sender(fd: int) -> Callable[[Any], None]:
-    def send(message: Any) -> None:
-        data = _encode(message).encode() + b"\n"
-        while data:
-            data = data[os.write(fd, data) :]
-
-    return send
-
-
-def _reporter(send: Callable[[Any], None], identity: int, attempt: int) -> context.Reporter:
+def _reporter(outbox: _Outbox, identity: int, attempt: int) -> context.Reporter:
     def report(step: float | None, metrics: dict[str, Any]) -> None:
-        send(["report", identity, attempt, step, time.time(), metrics])
+        outbox.send([REPORT, identity, attempt, step, time.time(), metrics])
 
     return report
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import atexit
+import json
 import os
+import select
 import signal
+import socket
 import sys
-import time
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +18,13 @@ from typing import Any
 from hpcsearch.evaluation import Configuration
 from hpcsearch.worker import slot
 from hpcsearch.worker.capture import Capture
-from hpcsearch.worker.channel import Channel, ClosedError
+from hpcsearch.worker.channel import Channel
 from hpcsearch.worker.environment import slot_variables
 from hpcsearch.worker.processes import become_subreaper, die_with_parent, kill_tree, name_process
 from hpcsearch.worker.protocol import Share
 
 _OUTPUT_READ_BYTES = 1 << 16
+_OUTPUT_READS = 16  # in a row
 _OOM_SCORE = "800"  # out of memory takes the slot, not the agent
 
 
@@ -36,94 +38,100 @@ class Task:
 
 
 class SlotProcess:
-    """One slot of this node. Its process is replaced when it dies, or after ``reuse`` evaluations (0: never).
+    """One slot of this node. Its process is replaced when it dies, or has done as many evaluations as it may.
+
+    Commands wait in a socket that outlives the process: each is one packet, read by the process when it is free for it,
+    or taken back here. So it is always known which ones have begun.
 
     Args:
         orders: what the process needs to know.
         share: its cores and GPUs.
-        reuse: evaluations per process; 0 for no limit.
         gpu_variable: the environment variable that tells a process its GPUs.
         output_limit_bytes: how much of an evaluation's output is kept.
     """
 
-    def __init__(
-        self, orders: slot.SlotOrders, share: Share, reuse: int, gpu_variable: str, output_limit_bytes: int
-    ) -> None:
+    def __init__(self, orders: slot.SlotOrders, share: Share, gpu_variable: str, output_limit_bytes: int) -> None:
         self.orders = orders
-        self.waiting: deque[Task] = deque()
-        self.task: Task | None = None
-        self.started_at = 0.0
-        self.started_s = 0.0
+        self.sent: dict[int, Task] = {}  # in the order in which they were handed over
+        self.begun: Task | None = None
+        self.begun_at = 0.0
         self.verdict: str | None = None  # the state of an attempt that this agent ends itself
         self.loaded = False
         self.early_deaths = 0  # in a row, before the run function was loaded
-        self._share = share
-        self._reuse = reuse
-        self._gpu_variable = gpu_variable
-        self._limit_bytes = output_limit_bytes
-        self._capture: Capture | None = None
         self.pid = 0
+        self._share = share
+        self._gpu_variable = gpu_variable
+        self._commands, self._unread = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._capture = Capture(Path(orders.evaluations), output_limit_bytes)
 
     def fork(self) -> None:
         """Starts the slot's process."""
-        commands_out, commands_in = os.pipe()
         results_in, results_out = os.pipe()
         self.output, output_out = os.pipe()
         parent = os.getpid()
         self.loaded = False
-        self._evaluated = 0
+        self.verdict = None
         self._oom_kills = _oom_kills()
         self.pid = os.fork()
         if self.pid == 0:
-            self._be_the_slot(parent, commands_out, results_out, output_out)
-        for fd in (commands_out, results_out, output_out):
+            self._be_the_slot(parent, results_out, output_out)
+        for fd in (results_out, output_out):
             os.close(fd)
         os.set_blocking(self.output, False)
-        self.channel = Channel(results_in, commands_in)
-        os.set_blocking(commands_in, True)  # an idle process takes its next command at once
+        self.results = Channel(results_in, results_in)
 
-    @property
-    def idle(self) -> bool:
-        return self.task is None and self.loaded
+    def give(self, task: Task) -> None:
+        """Hands an evaluation over; it begins when those before it have ended."""
+        self.sent[task.id] = task
+        packet = json.dumps([task.id, task.attempt, task.configuration]).encode()
+        self._commands.send(packet)
 
-    def start_next(self) -> Task | None:
-        """Hands the next waiting evaluation to the process, when it is idle and one waits."""
-        if not self.idle or not self.waiting:
-            return None
-        self._close_capture()
-        task = self.task = self.waiting.popleft()
-        self.verdict = None
-        self._capture = Capture(Path(self.orders.evaluations, str(task.id), "log"), self._limit_bytes)
-        self.channel.send([task.id, task.attempt, task.configuration])
-        with suppress(ClosedError):  # the process has just died: its end is noticed by the agent, and told as that
-            self.channel.flush()
-        self.started_at, self.started_s = time.time(), time.monotonic()
-        return task
+    def take_back(self, wanted: Collection[int] | None = None) -> list[Task]:
+        """Takes back what has not begun, all or those in ``wanted``; the others keep their order."""
+        packets = []
+        with suppress(BlockingIOError):
+            while True:
+                packets.append(self._unread.recv(slot.MAX_COMMAND_BYTES, socket.MSG_DONTWAIT))
+        back = []
+        for packet in packets:
+            identity = json.loads(packet)[0]
+            if wanted is None or identity in wanted:
+                back.append(self.sent.pop(identity))
+            else:
+                self._commands.send(packet)
+        return back
 
-    def finish(self) -> None:
-        """The process has told the end of its evaluation: takes what it printed, and retires it when it is due."""
+    def current(self) -> Task | None:
+        """The evaluation that the process was at when it died: begun, or just taken from the socket."""
+        unread = self.take_back()
+        at_hand = next(iter(self.sent.values()), None)
+        self.sent.clear()
+        for task in unread:
+            self.give(task)
+        return at_hand
+
+    def begin(self, identity: int, at: float) -> None:
+        """The process has told that it begins an evaluation."""
+        self.begun, self.begun_at = self.sent[identity], at
+
+    def finish(self, identity: int) -> None:
+        """The process has told the end of an evaluation; what that printed is taken before."""
         self.read_output()
-        self.task = None
-        self._evaluated += 1
-
-    @property
-    def due(self) -> bool:
-        """Whether the process has done as many evaluations as one process may."""
-        return self._reuse > 0 and self._evaluated >= self._reuse
+        self._capture.settle(identity)
+        del self.sent[identity]
+        self.begun = None
 
     def read_output(self) -> bool:
         """Takes what the slot has printed, as much as has arrived; False when nothing can come any more."""
-        while True:
+        for _ in range(_OUTPUT_READS):  # a flood is taken in turns with everything else
             try:
                 data = os.read(self.output, _OUTPUT_READ_BYTES)
             except BlockingIOError:
                 return True
             if not data:
                 return False
-            if self._capture is not None:
-                self._capture.feed(data)
-            if len(data) == _OUTPUT_READ_BYTES and self.task is not None:
-                return True  # a flood is taken in turns with everything else
+            self._capture.feed(data)
+        return True
 
     def kill(self, verdict: str) -> None:
         """Ends the process and everything it has started; its evaluation then ends with the state ``verdict``."""
@@ -132,28 +140,19 @@ class SlotProcess:
 
     def buried(self) -> None:
         """The process has been reaped: closes what led to it."""
-        self.read_output()
-        self._close_capture()
-        self.channel.close()
+        while self.read_output() and select.select([self.output], [], [], 0)[0]:
+            pass
+        self._capture.close()
+        self.results.close()
         os.close(self.output)
-        self.task = None
+        self.begun = None
         self.pid = 0
-
-    def retire(self) -> None:
-        """Lets the process end by itself: it reads the end of its commands."""
-        os.close(self.channel.write_fd)
-        self.channel.write_fd = self.channel.read_fd
 
     def ran_out_of_memory(self) -> bool:
         """Whether the kernel has killed something for want of memory since the process began."""
         return _oom_kills() > self._oom_kills
 
-    def _close_capture(self) -> None:
-        if self._capture is not None:
-            self._capture.close()
-            self._capture = None
-
-    def _be_the_slot(self, parent: int, commands: int, results: int, output: int) -> None:
+    def _be_the_slot(self, parent: int, results: int, output: int) -> None:
         """What the forked child does, and never returns from."""
         code = 70
         try:
@@ -165,7 +164,7 @@ class SlotProcess:
             _default_signals()
             os.dup2(output, 1)
             os.dup2(output, 2)
-            _close_all_but(commands, results)
+            _close_all_but(self._unread.fileno(), results, output)
             if self._share.bound:
                 os.sched_setaffinity(0, self._share.cores)
             os.environ.update(
@@ -173,7 +172,7 @@ class SlotProcess:
             )
             for stream in (sys.stdout, sys.stderr):
                 getattr(stream, "reconfigure", lambda **_: None)(line_buffering=True)
-            slot.serve(self.orders, commands, results)
+            slot.serve(self.orders, self._unread, results, output)
             _run_exit_functions()
             code = 0
         except BaseException:  # noqa: BLE001 - a forked process must not return into its parent's loop

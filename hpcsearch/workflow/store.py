@@ -23,7 +23,7 @@ Row = dict[str, Any]
 
 @dataclass
 class Batch:
-    """Rows of one group commit, as the driver gathered them. Rows of ``ended`` are whole rows of the end of an attempt."""
+    """Rows of one group commit, as the driver gathered them; those of ``ended`` tell all of an attempt's end."""
 
     started: list[Row] = field(default_factory=list)
     ended: list[Row] = field(default_factory=list)
