@@ -1,0 +1,202 @@
+"""Asynchronous model-based search: an initial design, then a model of the objective with an upper confidence bound."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Sequence
+
+import numpy as np
+
+from hpcsearch.errors import SearchError
+from hpcsearch.search.acquisition import Learned, learn, propose
+from hpcsearch.search.base import Configuration, Outcome, Setting
+from hpcsearch.search.candidates import candidates
+from hpcsearch.search.columns import Array
+from hpcsearch.search.design import latin_hypercube
+from hpcsearch.search.encoding import Mask
+from hpcsearch.search.history import History
+
+#: A model is fitted again once the results have grown by this share.
+_GROWTH = 0.05
+
+#: For an ask that finds nothing ready and must not wait: so many are ranked, out of so many candidates, with so many
+#: pending ones looked at, the newest.
+_HASTY_RANKED = 16
+_HASTY_CANDIDATES = 128
+_HASTY_PENDING = 32
+
+
+class AmbsSearch:
+    """Model-based search for many workers: pending evaluations count, failures are learned, duplicates are left out.
+
+    Args:
+        setting: problem, encoding, source of chance, and whether models are fitted in a thread.
+        n_initial: points of the initial design, starting points included; max(8, hyperparameters + 2) by default.
+        kappa: mean weight of the uncertainty against the expected objective; larger explores more.
+        trees: trees of the forest.
+        n_candidates: configurations that are compared for each ask.
+        max_points: results that a fit uses at most.
+    """
+
+    def __init__(
+        self,
+        setting: Setting,
+        n_initial: int | None = None,
+        kappa: float = 1.5,
+        trees: int = 100,
+        n_candidates: int = 800,
+        max_points: int = 2_000,
+    ) -> None:
+        dimensions = sum(column.size > 1 for column in setting.encoding.columns)
+        self.n_initial = max(8, dimensions + 2) if n_initial is None else n_initial
+        for name, value, least in (
+            ("n_initial", self.n_initial, 1),
+            ("trees", trees, 2),
+            ("n_candidates", n_candidates, 2),
+            ("max_points", max_points, 2),
+        ):
+            if value < least:
+                raise SearchError(f"{name}={value} is too small for ambs.", f"Give at least {least}.")
+        if not kappa > 0:
+            raise SearchError(f"kappa={kappa} is not a weight that ambs can use.", "Give a number above 0.")
+        self._setting = setting
+        self._kappa = kappa
+        self._trees = trees
+        self._n_candidates = n_candidates
+        self._max_points = max_points
+        self._history = History(setting.encoding)
+        self._design: deque[Configuration] = deque()
+        self._learned: Learned | None = None
+        self._background = Background(self) if setting.background else None
+        self.lock = threading.Lock()  # guards the history and the last model where a thread works beside the caller
+
+    def ask(self, n: int) -> Sequence[Configuration]:
+        if not self._model_due:
+            return self._next_design(n)
+        if self._background is not None:
+            return self._background.ask(n)
+        if self.stale:
+            self.refit(self._setting.random)
+        return self.proposals(n, self._setting.random)
+
+    def pending(self, configurations: Sequence[Configuration]) -> None:
+        with self.lock:
+            self._history.add_pending(configurations)
+
+    def tell(self, results: Sequence[Outcome]) -> None:
+        with self.lock:
+            self._history.tell(results)
+        if self._background is not None and self._model_due:
+            self._background.wake()
+
+    @property
+    def stale(self) -> bool:
+        """Whether a fit is due."""
+        known = 0 if self._learned is None else self._learned.told
+        return self._history.told - known >= max(1, int(_GROWTH * known))
+
+    @property
+    def fitted(self) -> bool:
+        """Whether there is a model to ask."""
+        return self._learned is not None
+
+    def refit(self, rng: np.random.Generator) -> None:
+        """Fits the models to all that has been told."""
+        from hpcsearch.search.forest import ForestFit  # scikit-learn takes long to import, and the design does without
+
+        with self.lock:
+            data = self._history.data()
+        learned = learn(self._setting.encoding, data, ForestFit(self._trees), self._max_points, rng)
+        with self.lock:
+            self._learned = learned
+
+    def proposals(self, n: int, rng: np.random.Generator) -> list[Configuration]:
+        """Up to ``n`` configurations by the last model, the best first; the design's where there is no model yet."""
+        learned = self._learned
+        if learned is None:
+            return self._next_design(n)
+        return self._setting.encoding.decode(self._ranked(learned, n, self._n_candidates, 0, rng))
+
+    def hasty_proposals(self, n: int, rng: np.random.Generator) -> list[Configuration]:
+        """As :meth:`proposals`, within a few milliseconds: few are ranked, the others are candidates as they come."""
+        learned, encoding = self._learned, self._setting.encoding
+        if learned is None:
+            return self._next_design(n)
+        ranked = self._ranked(learned, min(n, _HASTY_RANKED), _HASTY_CANDIDATES, _HASTY_PENDING, rng)
+        others = candidates(encoding, learned.best, n - len(ranked), rng)
+        return encoding.decode(np.concatenate([ranked, others]))
+
+    def _ranked(self, learned: Learned, n: int, size: int, newest: int, rng: np.random.Generator) -> Array:
+        with self.lock:
+            pending = self._history.pending()[-newest:]  # 0 for all of them
+        return propose(learned, self._setting.encoding, pending, self._unknown, n, size, self._kappa, rng)
+
+    def thread_random(self) -> np.random.Generator:
+        """A source of chance for a thread of its own."""
+        return np.random.default_rng(self._setting.random.integers(2**63))
+
+    def _unknown(self, rows: Array) -> Mask:
+        with self.lock:
+            return self._history.unknown(rows)
+
+    @property
+    def _model_due(self) -> bool:
+        """Whether enough is known for a model: the design is placed, and half of it has come back."""
+        history = self._history
+        return history.known >= self.n_initial and 2 * history.told >= self.n_initial
+
+    def _next_design(self, n: int) -> list[Configuration]:
+        """Points of the design; more of its kind while too little has come back for a model."""
+        encoding, rng = self._setting.encoding, self._setting.random
+        for _ in range(16):
+            if len(self._design) >= n:
+                break
+            size = max(self.n_initial - self._history.known, n - len(self._design), 2)
+            self._design.extend(encoding.decode(encoding.from_unit(latin_hypercube(size, len(encoding.columns), rng))))
+        return [self._design.popleft() for _ in range(min(n, len(self._design)))]
+
+
+class Background:
+    """Fits and ranks in a thread beside the caller; asks are served from what the last fit has ready.
+
+    There is at most one thread at a time, and none while nothing is to be done. What it raises comes out of the next
+    ask.
+    """
+
+    def __init__(self, search: AmbsSearch) -> None:
+        self._search = search
+        self._ready: deque[Configuration] = deque()
+        self._demand = 1  # asked since the last round: so much is made ready
+        self._thread: threading.Thread | None = None
+        self._error: Exception | None = None
+
+    def ask(self, n: int) -> list[Configuration]:
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
+        self._demand += n
+        ready = self._ready
+        taken = [ready.popleft() for _ in range(min(n, len(ready)))]
+        if len(taken) < n:
+            taken += self._search.hasty_proposals(n - len(taken), self._search.thread_random())
+        self.wake()
+        return taken
+
+    def wake(self) -> None:
+        """Starts a round if there is something to do and none under way."""
+        if self._thread is not None and self._thread.is_alive():
+            return
+        if self._search.stale or not self._ready:
+            rng = self._search.thread_random()
+            self._thread = threading.Thread(target=self._round, args=(rng,), name="hpcsearch-ambs", daemon=True)
+            self._thread.start()
+
+    def _round(self, rng: np.random.Generator) -> None:
+        try:
+            if self._search.stale:
+                self._search.refit(rng)
+            demand, self._demand = max(1, self._demand), 0
+            self._ready = deque(self._search.proposals(demand, rng))
+        except Exception as error:  # noqa: BLE001 - raised again by the next ask
+            self._error = error

@@ -1,0 +1,158 @@
+"""The search that users and the driver hold: one strategy, and around it what is true of every search."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from hpcsearch.search.base import Configuration, Outcome, Setting, Strategy
+
+#: A strategy is asked this often for what its duplicates left open.
+_ATTEMPTS = 3
+
+#: Rounds of random drawing for a new configuration before the space is listed, and at most.
+_ROUNDS_BEFORE_LISTING = 4
+_ROUNDS = 40
+
+#: A constrained space of at most this bound is listed at the start, to know its size; no more than this is ever listed.
+_SMALL = 2_000
+_LISTED = 200_000
+
+
+class Search:
+    """Ask/tell: proposes configurations that were never proposed or told before, and learns from results.
+
+    Asked and not yet told is pending. Not for several threads at once.
+    """
+
+    def __init__(self, strategy: Strategy, setting: Setting, seed: int | None) -> None:
+        self.strategy = strategy
+        self._setting = setting
+        self._encoding = setting.encoding
+        self._seed = seed
+        self._started = False
+        self._told: dict[Any, bool] = {}  # every known configuration by key: True once told, False while pending
+        self._starting_points = [dict(point) for point in setting.problem.starting_points][::-1]
+        self._sign = -1.0 if setting.problem.minimize else 1.0
+        self._listed: list[Configuration] | None = None
+        self._size = self._count()
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether every configuration of a finite space has been proposed or told: ``ask`` has nothing more to give."""
+        return len(self._told) >= self._size
+
+    def ask(self, n: int = 1) -> list[Configuration]:
+        """Proposes ``n`` legal configurations of plain Python values; they are pending from now on.
+
+        None of them was asked or told before. Starting points come first. Fewer than ``n`` only when the space is
+        exhausted. An inactive hyperparameter is absent from its configuration.
+        """
+        if not self._started:
+            self._start()
+        chosen: list[Configuration] = []
+        while self._starting_points and len(chosen) < n:
+            self._take([self._starting_points.pop()], n, chosen)
+        for _ in range(_ATTEMPTS):
+            if len(chosen) >= n or self.exhausted:
+                break
+            self._take(self.strategy.ask(n - len(chosen)), n, chosen)
+        if len(chosen) < n and not self.exhausted:
+            self._fill(n, chosen)
+        self.strategy.pending(chosen)
+        return chosen
+
+    def tell(self, results: Sequence[tuple[Mapping[str, Any], float | None]]) -> None:
+        """Takes results: pairs of a configuration and its objective in the problem's own sense, None for a failure.
+
+        An objective that is not finite is a failure. Configurations need not have been asked for, and those that were
+        told before, or are not in the space (any more), are passed over.
+        """
+        key, told, sign = self._encoding.key, self._told, self._sign
+        news: list[Outcome] = []
+        strangers: list[Outcome] = []
+        for configuration, objective in results:
+            value = sign * objective if objective is not None and math.isfinite(objective) else None
+            name = key(configuration)
+            if told.get(name) is False:
+                told[name] = True
+                news.append((dict(configuration), value))
+            elif name not in told:
+                strangers.append((dict(configuration), value))
+        for outcome in self._legal(strangers):
+            name = key(outcome[0])
+            if name not in told:
+                told[name] = True
+                news.append(outcome)
+        if news:
+            self.strategy.tell(news)
+
+    def pending(self, configurations: Iterable[Mapping[str, Any]]) -> None:
+        """Makes configurations known that were proposed before and will be told later (on resume)."""
+        news = []
+        for configuration, _ in self._legal([(dict(configuration), None) for configuration in configurations]):
+            name = self._encoding.key(configuration)
+            if name not in self._told:
+                self._told[name] = False
+                news.append(configuration)
+        if news:
+            self.strategy.pending(news)
+
+    def _start(self) -> None:
+        """Seeds from what is known, so that a resumed search does not draw its beginning again."""
+        self._started = True
+        entropy = None if self._seed is None else (self._seed, len(self._told))
+        self._setting.random.bit_generator.state = np.random.PCG64(np.random.SeedSequence(entropy)).state
+
+    def _take(self, suggestions: Iterable[Configuration], n: int, chosen: list[Configuration]) -> None:
+        """Adds those to ``chosen`` that are not known, until it holds ``n``."""
+        key, told = self._encoding.key, self._told
+        for configuration in suggestions:
+            if len(chosen) >= n:
+                return
+            name = key(configuration)
+            if name not in told:
+                told[name] = False
+                chosen.append(configuration)
+
+    def _fill(self, n: int, chosen: list[Configuration]) -> None:
+        """Random configurations for what the strategy left open, in the end from a list of all that are left."""
+        encoding, rng = self._encoding, self._setting.random
+        for attempt in range(_ROUNDS):
+            if self._listed is None and attempt == _ROUNDS_BEFORE_LISTING:
+                self._list()
+            if self._listed is not None:
+                break
+            size = min(max(4 * (n - len(chosen)), 32) << min(attempt, 12), 65_536)
+            self._take(encoding.decode(encoding.draw(size, rng)), n, chosen)
+            if len(chosen) >= n or self.exhausted:
+                return
+        if self._listed is None:
+            self._size = len(self._told)  # forty rounds found nothing new: what is left would take for ever to find
+            return
+        while self._listed and len(chosen) < n:
+            self._take([self._listed.pop()], n, chosen)
+
+    def _list(self) -> None:
+        rows = self._encoding.enumerate(_LISTED)
+        if rows is not None:
+            self._size = len(rows)
+            self._listed = self._encoding.decode(self._setting.random.permutation(rows))
+
+    def _count(self) -> float:
+        """How many configurations there are: exact, or infinite as long as it is not known."""
+        if not self._encoding.constrained:
+            return self._encoding.size_bound
+        if self._encoding.size_bound > _SMALL:
+            return math.inf
+        rows = self._encoding.enumerate(_SMALL)
+        return math.inf if rows is None else len(rows)
+
+    def _legal(self, outcomes: list[Outcome]) -> list[Outcome]:
+        if not outcomes:
+            return outcomes
+        legal = self._encoding.legal(self._encoding.encode([configuration for configuration, _ in outcomes]))
+        return [outcome for outcome, fits in zip(outcomes, legal, strict=True) if fits]

@@ -1,0 +1,88 @@
+"""The contract between a search and its strategies.
+
+A :class:`Strategy` only suggests and learns. What holds for every search stands around it, once, in
+:class:`hpcsearch.search.asktell.Search`: starting points first, no configuration twice, the end of a finite space, the
+problem's sense, what counts as a failure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    from ConfigSpace import ConfigurationSpace
+
+    from hpcsearch.search.encoding import Encoding
+
+#: One point of the space, as plain Python values; inactive hyperparameters are absent.
+Configuration = dict[str, Any]
+
+#: A configuration and what came of it; ``None`` means that the evaluation failed.
+Outcome = tuple[Configuration, float | None]
+
+
+class SearchProblem(Protocol):
+    """What a search reads of a problem (:class:`hpcsearch.HpProblem` has it)."""
+
+    @property
+    def space(self) -> ConfigurationSpace: ...
+
+    @property
+    def starting_points(self) -> Sequence[Mapping[str, Any]]: ...
+
+    @property
+    def minimize(self) -> bool: ...
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a strategy is given when it is made.
+
+    Attributes:
+        problem: the problem to be searched.
+        encoding: draws legal configurations and turns them into vectors and back.
+        random: the only source of chance to use. It is seeded anew at the first ask, from the seed and the number of
+            configurations known by then, so that a resumed search does not repeat its beginning: draw nothing before.
+        background: work that takes more than a few milliseconds belongs into a thread, and ``ask`` answers from what is
+            ready. Without it all work is done in the call, and the same calls give the same answers.
+    """
+
+    problem: SearchProblem
+    encoding: Encoding
+    random: np.random.Generator
+    background: bool = False
+
+
+class Strategy(Protocol):
+    """Suggests configurations and learns from results; made as ``Class(setting, **arguments)``.
+
+    The arguments after ``setting`` are the strategy's settings: name them, give each a default and annotate them with
+    ``int``, ``float``, ``bool`` or ``str`` (or one of these and ``None``), and they can be set on the command line.
+    One thread at a time calls these methods.
+    """
+
+    def ask(self, n: int) -> Sequence[Configuration]:
+        """Suggests up to ``n`` legal configurations, best first.
+
+        Nothing is placed by this: what is taken comes back through :meth:`pending`. Suggestions that are known already
+        are dropped, and ``ask`` is called again; what is missing after a few calls is drawn at random.
+        """
+        ...
+
+    def pending(self, configurations: Sequence[Configuration]) -> None:
+        """These are placed now and their results will follow.
+
+        They are the strategy's own suggestions, starting points, random ones, or known from an earlier allocation.
+        """
+        ...
+
+    def tell(self, results: Sequence[Outcome]) -> None:
+        """These have ended.
+
+        An objective is finite and greater is better, whatever the problem's sense; ``None`` is a failure.
+        Each configuration is told once. It may never have been pending: a resumed search is told all that is recorded.
+        """
+        ...

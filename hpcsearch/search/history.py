@@ -1,0 +1,101 @@
+"""What a model-based strategy knows: rows told with their objectives or failures, and rows pending."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from hpcsearch.search.base import Configuration, Outcome
+from hpcsearch.search.columns import Array
+from hpcsearch.search.encoding import Encoding, Mask
+
+
+@dataclass(frozen=True)
+class Data:
+    """A snapshot: the ``rows`` told, in that order, with ``objectives`` (greater is better, NaN for a failure)."""
+
+    rows: Array
+    objectives: Array
+
+    @property
+    def failed(self) -> Mask:
+        return np.isnan(self.objectives)
+
+
+class History:
+    """Grows by telling, at a constant cost for each result; rows are encoded when first needed, many at a time."""
+
+    def __init__(self, encoding: Encoding) -> None:
+        self._encoding = encoding
+        self._rows = np.empty((64, len(encoding.columns)))
+        self._objectives = np.empty(64)
+        self._encoded = 0
+        self._fresh: list[Outcome] = []
+        self._pending: dict[Hashable, Array] = {}
+        self._known: set[bytes] = set()
+        self.told = 0
+        self.succeeded = 0
+
+    @property
+    def known(self) -> int:
+        """How many configurations are told or pending."""
+        return self.told + len(self._pending)
+
+    def add_pending(self, configurations: Iterable[Configuration]) -> None:
+        placed = list(configurations)
+        rows = self._encoding.encode(placed)
+        for configuration, row in zip(placed, rows, strict=True):
+            self._pending[self._encoding.key(configuration)] = row
+        self._remember(rows)
+
+    def tell(self, results: Sequence[Outcome]) -> None:
+        for configuration, objective in results:
+            self._pending.pop(self._encoding.key(configuration), None)
+            self.succeeded += objective is not None
+        self._fresh.extend(results)
+        self.told += len(results)
+
+    def pending(self) -> Array:
+        """The rows that are pending, the oldest first."""
+        return np.array(list(self._pending.values())).reshape(len(self._pending), len(self._encoding.columns))
+
+    def data(self) -> Data:
+        """All that has been told; the arrays are not changed later."""
+        self._encode()
+        return Data(self._rows[: self._encoded], self._objectives[: self._encoded])
+
+    def unknown(self, rows: Array) -> Mask:
+        """Which rows are neither told nor pending, nor repeated further up among ``rows``."""
+        self._encode()
+        seen: set[bytes] = set()
+        fresh = np.zeros(len(rows), dtype=np.bool_)
+        for index, row in enumerate(np.ascontiguousarray(rows)):
+            name = row.tobytes()
+            fresh[index] = name not in self._known and name not in seen
+            seen.add(name)
+        return fresh
+
+    def _encode(self) -> None:
+        if not self._fresh:
+            return
+        rows = self._encoding.encode([configuration for configuration, _ in self._fresh])
+        total = self._encoded + len(rows)
+        if total > len(self._objectives):
+            self._grow(2 * total)
+        self._rows[self._encoded : total] = rows
+        self._objectives[self._encoded : total] = [math.nan if value is None else value for _, value in self._fresh]
+        self._encoded = total
+        self._fresh = []
+        self._remember(rows)
+
+    def _grow(self, capacity: int) -> None:
+        rows, objectives = np.empty((capacity, self._rows.shape[1])), np.empty(capacity)
+        rows[: self._encoded] = self._rows[: self._encoded]
+        objectives[: self._encoded] = self._objectives[: self._encoded]
+        self._rows, self._objectives = rows, objectives
+
+    def _remember(self, rows: Array) -> None:
+        self._known.update(row.tobytes() for row in np.ascontiguousarray(rows))

@@ -1,0 +1,162 @@
+"""Finding strategies by name, entry point or file, and making a search of one."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+import math
+import types
+import typing
+from collections.abc import Callable, Mapping
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from hpcsearch.errors import SearchError
+from hpcsearch.runfunction import Reference, load
+
+if TYPE_CHECKING:
+    from hpcsearch.search.asktell import Search
+    from hpcsearch.search.base import SearchProblem, Strategy
+
+#: The entry point group in which a package declares its strategies.
+GROUP = "hpcsearch.search"
+
+#: What is here, also where the package is used from a checkout that is not installed.
+BUILT_IN: Mapping[str, str] = {
+    "ambs": "hpcsearch.search.ambs:AmbsSearch",
+    "random": "hpcsearch.search.random:RandomSearch",
+}
+
+_BOOLEANS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+
+
+def create(
+    name: str, problem: SearchProblem, /, seed: int | None = None, background: bool = False, **arguments: Any
+) -> Search:
+    """Makes a search.
+
+    Args:
+        name: a strategy's name (``random``, ``ambs``, ...) or ``path/to/file.py:Class``.
+        problem: what to search.
+        seed: with the same seed, the same calls give the same configurations (unless ``background``).
+        background: let models be fitted in a thread, and ``ask`` answer at once from what is ready.
+        arguments: the strategy's own settings; text is converted to the type that the strategy states.
+
+    Raises:
+        SearchError: the strategy is unknown or cannot be loaded, an argument is unknown or of the wrong type, or the
+            seed is negative.
+        LoadError: the file of a strategy is not there, or importing it fails.
+    """
+    if seed is not None and seed < 0:
+        raise SearchError(f"seed={seed} is negative.", "Give 0 or more, or none.")
+    strategy = find(name)
+    settings = check_arguments(name, strategy, arguments)
+
+    import numpy as np
+
+    from hpcsearch.search.asktell import Search
+    from hpcsearch.search.base import Setting
+    from hpcsearch.search.encoding import Encoding
+
+    setting = Setting(problem, Encoding(problem.space), np.random.Generator(np.random.PCG64(seed)), background)
+    return Search(strategy(setting, **settings), setting, seed)
+
+
+def known_strategies() -> dict[str, str]:
+    """Strategies by name, each with where its class is (``module:Class``)."""
+    return {**BUILT_IN, **{entry.name: entry.value for entry in entry_points(group=GROUP)}}
+
+
+def find(name: str) -> Callable[..., Strategy]:
+    """The class of a strategy, by name or as ``path/to/file.py:Class``.
+
+    Raises:
+        SearchError: there is no such strategy, or it cannot be imported.
+        LoadError: there is no such file or class, or importing the file fails.
+    """
+    path, _, attribute = name.rpartition(":")
+    if path.endswith(".py"):
+        return _as_strategy(name, load(Reference.parse(name, attribute, Path.cwd())))
+    known = known_strategies()
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        guess = f" Did you mean {near[0]}?" if near else ""
+        raise SearchError(
+            f"There is no search strategy {name!r}.{guess}",
+            f"Known strategies: {', '.join(sorted(known))}; or path/to/file.py:Class for one of your own.",
+        )
+    module, _, attribute = known[name].partition(":")
+    try:
+        return _as_strategy(name, getattr(importlib.import_module(module), attribute))
+    except (ImportError, AttributeError) as error:
+        raise SearchError(
+            f"Strategy {name!r} cannot be imported: {error}.", f"Install what it needs; it is {known[name]}."
+        ) from error
+
+
+def check_arguments(name: str, strategy: Callable[..., Strategy], arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments with text converted to the types that the strategy states.
+
+    Raises:
+        SearchError: an argument that the strategy does not have, or text that is not of its type.
+    """
+    known = dict(list(inspect.signature(strategy).parameters.items())[1:])
+    open_ended = any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values())
+    hints = typing.get_type_hints(strategy.__init__ if inspect.isclass(strategy) else strategy)
+    checked = {}
+    for key, value in arguments.items():
+        if key not in known and not open_ended:
+            near = difflib.get_close_matches(key, known, n=1)
+            guess = f" Did you mean {near[0]}?" if near else ""
+            raise SearchError(f"Strategy {name!r} has no argument {key!r}.{guess}", _describe(known))
+        checked[key] = _convert(name, key, value, hints.get(key, str)) if isinstance(value, str) else value
+    return checked
+
+
+def _describe(known: Mapping[str, inspect.Parameter]) -> str:
+    if not known:
+        return "It takes no arguments."
+    return "Its arguments and defaults: " + ", ".join(f"{key}={known[key].default}" for key in known) + "."
+
+
+def _convert(name: str, key: str, text: str, wanted: Any) -> Any:
+    options = typing.get_args(wanted) if typing.get_origin(wanted) in (types.UnionType, typing.Union) else (wanted,)
+    if type(None) in options and text.lower() == "none":
+        return None
+    for option in options:
+        convert = _CONVERTERS.get(option)
+        if convert is not None:
+            try:
+                return convert(text)
+            except (ValueError, KeyError):
+                continue
+    words = " or ".join(getattr(option, "__name__", str(option)).replace("NoneType", "none") for option in options)
+    raise SearchError(f"Argument {key}={text} of strategy {name!r} is not of type {words}.", f"Give {key} as {words}.")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(text)
+    return value
+
+
+_CONVERTERS: Mapping[Any, Callable[[str], Any]] = {
+    int: int,
+    float: _finite,
+    bool: lambda text: _BOOLEANS[text.lower()],
+    str: str,
+    Any: str,
+}
+
+
+def _as_strategy(name: str, found: Any) -> Callable[..., Strategy]:
+    missing = [method for method in ("ask", "pending", "tell") if not callable(getattr(found, method, None))]
+    if not inspect.isclass(found) or missing:
+        raise SearchError(
+            f"Strategy {name!r} is {found!r:.60}, not a class with the methods ask, pending and tell.",
+            "hpcsearch.search.base.Strategy describes what it needs.",
+        )
+    return cast("Callable[..., Strategy]", found)

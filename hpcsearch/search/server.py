@@ -1,0 +1,162 @@
+"""A search as a process of its own: ``python -m hpcsearch.search.server``, JSON lines on standard input and output.
+
+The driver starts it, so that importing ConfigSpace and scikit-learn and fitting models never hold its loop. Messages,
+each one line::
+
+    {"op": "start", "problem": reference, "cwd": folder, "search": name, "arguments": {}, "seed": 0, "background": true}
+    {"op": "pending", "configurations": [configuration, ...]}
+    {"op": "tell", "results": [[configuration, objective or null], ...]}
+    {"op": "ask", "n": 8}
+
+Answers, in the order of what they answer::
+
+    {"op": "ready"}
+    {"op": "proposed", "configurations": [configuration, ...], "exhausted": false}
+    {"op": "failed", "kind": "SearchError", "message": "...", "hint": "..."}
+
+``ready`` answers start, ``proposed`` answers ask, and after ``failed``, which may answer anything, it exits with 1.
+
+The end of standard input ends it. What a problem file or a library prints goes to standard error.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from hpcsearch.errors import HpcsearchError, SearchError
+from hpcsearch.search import create
+
+if TYPE_CHECKING:
+    from hpcsearch.search.asktell import Search
+
+Message = Mapping[str, Any]
+Reply = dict[str, Any]
+
+_READ_BYTES = 1 << 20
+
+
+class Server:
+    """Answers messages; knows nothing of descriptors."""
+
+    def __init__(self) -> None:
+        self._search: Search | None = None
+
+    def handle(self, message: Message) -> Reply | None:
+        """Does what a message says and returns the answer, None where there is none.
+
+        Raises:
+            HpcsearchError: the message is unknown or out of order, or the problem or the search fail.
+        """
+        operation = message.get("op")
+        handler = _HANDLERS.get(operation) if isinstance(operation, str) else None
+        if handler is None:
+            raise SearchError(f"There is no message {operation!r} to a search.", f"Known: {', '.join(_HANDLERS)}.")
+        return handler(self, message)
+
+    def start(self, message: Message) -> Reply:
+        from hpcsearch.runfunction import Reference, load
+
+        os.chdir(message["cwd"])
+        problem = load(Reference.parse(message["problem"], "Problem", message["cwd"]))
+        self._search = create(
+            message["search"],
+            problem,
+            seed=message.get("seed"),
+            background=message.get("background", True),
+            **message.get("arguments", {}),
+        )
+        return {"op": "ready"}
+
+    def pending(self, message: Message) -> None:
+        self._started.pending(message["configurations"])
+
+    def tell(self, message: Message) -> None:
+        self._started.tell(message["results"])
+
+    def ask(self, message: Message) -> Reply:
+        configurations = self._started.ask(message["n"])
+        return {"op": "proposed", "configurations": configurations, "exhausted": self._started.exhausted}
+
+    @property
+    def _started(self) -> Search:
+        if self._search is None:
+            raise SearchError("A search was spoken to before its start message.")
+        return self._search
+
+
+_HANDLERS: Mapping[str, Callable[[Server, Message], Reply | None]] = {
+    "start": Server.start,
+    "pending": Server.pending,
+    "tell": Server.tell,
+    "ask": Server.ask,
+}
+
+
+def main() -> int:
+    """Serves until standard input ends; returns the exit code."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal is the driver's to answer
+    incoming, outgoing = _take_descriptors()
+    server = Server()
+    rest = b""
+    try:
+        while chunk := os.read(incoming, _READ_BYTES):
+            *lines, rest = (rest + chunk).split(b"\n")
+            replies, ended = _answer(server, lines)
+            _write(outgoing, replies)
+            if ended:
+                return 1
+    except BrokenPipeError:
+        pass  # nobody is there to read the answer: the driver has gone
+    return 0
+
+
+def _answer(server: Server, lines: list[bytes]) -> tuple[bytes, bool]:
+    """The answers to whole lines as bytes, and whether the last of them is a failure."""
+    replies: list[bytes] = []
+    for line in lines:
+        try:
+            reply = server.handle(json.loads(line))
+            if reply is not None:
+                replies.append(_line(reply))
+        except Exception as error:  # noqa: BLE001 - whatever a problem or a strategy raises is for the driver to know
+            if not isinstance(error, HpcsearchError):
+                traceback.print_exc()
+            return b"".join([*replies, _line(_failure(error))]), True
+    return b"".join(replies), False
+
+
+def _failure(error: Exception) -> Reply:
+    kind = type(error).__name__
+    if isinstance(error, HpcsearchError):
+        return {"op": "failed", "kind": kind, "message": error.message, "hint": error.hint}
+    return {"op": "failed", "kind": kind, "message": f"The search failed: {kind}: {error}", "hint": ""}
+
+
+def _line(reply: Reply) -> bytes:
+    return json.dumps(reply, separators=(",", ":")).encode() + b"\n"
+
+
+def _take_descriptors() -> tuple[int, int]:
+    """Keeps the pipes for the protocol alone: 0 becomes empty, and what is printed to 1 goes to 2."""
+    incoming, outgoing = os.dup(0), os.dup(1)
+    empty = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(empty, 0)
+    os.close(empty)
+    os.dup2(2, 1)
+    return incoming, outgoing
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
