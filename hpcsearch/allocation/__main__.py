@@ -43,7 +43,7 @@ def main(arguments: list[str]) -> int:
     except HpcsearchError as error:
         log.error("%s", error)
         return error.exit_code
-    except Exception:  # noqa: BLE001 - told with its traceback, and the job script starts the driver again
+    except Exception:
         log.exception("the driver met an error of its own (host %s)", os.uname().nodename)
         return INTERNAL_ERROR
     finally:

@@ -1,0 +1,117 @@
+"""The commands ``hpcsearch`` and ``submit``: loaded one by one when asked for, and what happens to errors.
+
+Only click is imported before it is known which command runs.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from hpcsearch.errors import HpcsearchError
+
+#: Name -> module and its one line of help, which ``--help`` shows without importing it.
+COMMANDS = {
+    "submit": ("hpcsearch.cli.submit", "Check a search, make its workflow and submit it."),
+    "status": ("hpcsearch.cli.status", "How a workflow stands, or all of them."),
+    "results": ("hpcsearch.cli.results", "The best evaluations of a workflow."),
+    "resume": ("hpcsearch.cli.resume", "Continue a workflow with another allocation."),
+    "cancel": ("hpcsearch.cli.cancel", "End the allocations of a workflow."),
+    "ls": ("hpcsearch.cli.ls", "List the workflows."),
+}
+
+INTERRUPTED = 130
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they run."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(COMMANDS[name][0]).command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in COMMANDS and not args[0].startswith("-"):
+            ctx.fail(f"No such command {args[0]!r}.{_did_you_mean(args[0])}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+def _did_you_mean(word: str) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(word, COMMANDS, n=1)
+    return f" Did you mean {near[0]!r}?" if near else ""
+
+
+def _print_version(ctx: click.Context, parameter: click.Parameter, asked: bool) -> None:
+    if asked:
+        import hpcsearch
+
+        click.echo(f"hpcsearch {hpcsearch.__version__}")
+        ctx.exit()
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Show the version and exit.",
+)
+def hpcsearch_command() -> None:
+    """Hyperparameter search on supercomputers.
+
+    A problem (search space) and a run function go in; a batch job keeps its nodes busy with evaluations, records every
+    result, and gives nodes back that have nothing left to do.
+    """
+
+
+def main() -> None:
+    """The command ``hpcsearch``."""
+    sys.exit(run(hpcsearch_command, sys.argv[1:], "hpcsearch"))
+
+
+def main_submit() -> None:
+    """The command ``submit``: ``hpcsearch submit``."""
+    sys.exit(run(hpcsearch_command, ["submit", *sys.argv[1:]], "hpcsearch"))
+
+
+def run(command: click.Command, arguments: Sequence[str], name: str) -> int:
+    """Runs a command line, and turns whatever ends it into an exit code and, on standard error, a sentence."""
+    try:
+        answer: Any = command.main(list(arguments), prog_name=name, standalone_mode=False)
+        sys.stdout.flush()
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except HpcsearchError as error:
+        click.echo(f"Error: {error.message}", err=True)
+        if error.hint:
+            click.echo(error.hint, err=True)
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("Interrupted.", err=True)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read the output has seen enough; what the interpreter flushes at its exit needs a place.
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - it stays open to the end
+        return 1
+    return answer if isinstance(answer, int) else 0

@@ -1,0 +1,141 @@
+"""``--wait``: stays with an allocation until it has ended."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import click
+
+from hpcsearch.errors import AllocationError, HpcsearchError
+from hpcsearch.evaluation import State
+from hpcsearch.monitor.allocations import AllocationView, Heard, Standing
+from hpcsearch.monitor.snapshot import Snapshot, hear_schedulers, take_snapshot
+from hpcsearch.monitor.text import number
+from hpcsearch.schedulers.result import read_exit_status
+from hpcsearch.submission.api import Submitted
+from hpcsearch.workflow.workflow import open_workflow
+
+#: Between two looks at the database, and two lines where there is no terminal.
+_LOOK_S = 0.25
+_LINE_S = 5.0
+
+#: How long the job script may take to write down its driver's exit code after the driver has recorded its end.
+_EXIT_STATUS_S = 10.0
+
+Show = Callable[[Snapshot], None]
+
+
+def wait_for(submitted: Submitted) -> int:
+    """Shows how an allocation goes until it has ended.
+
+    Returns:
+        0 when it ended as it should: its search is done, or goes on with the next allocation.
+
+    Raises:
+        AllocationError: it died, or could not go on.
+        HpcsearchError: it ended, and not one evaluation has finished.
+    """
+    try:
+        with _display() as show:
+            snapshot = _until_ended(submitted, show)
+    except KeyboardInterrupt:
+        click.echo(f"The search goes on; end it with 'hpcsearch cancel {submitted.layout.name}'.", err=True)
+        raise
+    click.echo(_line(snapshot))
+    _judge(submitted, snapshot)
+    if snapshot.finished_at is None:
+        click.echo(f"The search is not done; it goes on with 'hpcsearch resume {snapshot.name}'.")
+    return 0
+
+
+def _until_ended(submitted: Submitted, show: Show) -> Snapshot:
+    heard: Heard = {}
+    next_question_s = 0.0
+    while True:
+        now_s = time.monotonic()
+        if now_s >= next_question_s:
+            heard = hear_schedulers([submitted.layout]).get(submitted.layout, {})
+            next_question_s = now_s + submitted.site.poll_interval_s
+        snapshot = take_snapshot(submitted.layout, heard)
+        show(snapshot)
+        if not _allocation(submitted, snapshot).live:
+            return snapshot
+        time.sleep(_LOOK_S)
+
+
+def _allocation(submitted: Submitted, snapshot: Snapshot) -> AllocationView:
+    return next(one for one in snapshot.allocations if one.number == submitted.number)
+
+
+def _judge(submitted: Submitted, snapshot: Snapshot) -> None:
+    allocation = _allocation(submitted, snapshot)
+    folder = submitted.layout.allocation(submitted.number)
+    status = None if allocation.standing is Standing.DIED else _exit_status(submitted)
+    if status != 0:
+        how = f"with exit code {status}" if status else "without a word"
+        raise AllocationError(
+            f"Allocation {submitted.number} of {snapshot.name!r} ended {how}. {allocation.reason}".rstrip(),
+            f"See {folder / 'stderr'} and {submitted.layout.log}; go on with 'hpcsearch resume {snapshot.name}'.",
+        )
+    if snapshot.ended and not snapshot.counts.get(State.FINISHED):
+        first = next(iter(open_workflow(submitted.layout.root).evaluations())).failure
+        said = f" The first one said: {first.kind}: {first.message}" if first else ""
+        raise HpcsearchError(
+            f"None of the {snapshot.ended} evaluations of {snapshot.name!r} has finished.{said}",
+            f"See {submitted.layout.results}.",
+        )
+
+
+def _exit_status(submitted: Submitted) -> int | None:
+    until_s = time.monotonic() + _EXIT_STATUS_S
+    while True:
+        status = read_exit_status(submitted.layout.allocation(submitted.number))
+        if status is not None or time.monotonic() > until_s:
+            return status
+        time.sleep(0.02)
+
+
+def _line(snapshot: Snapshot) -> str:
+    of = "" if snapshot.max_evals is None else f" of {snapshot.max_evals}"
+    return f"{snapshot.ended}{of} evaluations ended{_best(snapshot)}"
+
+
+def _best(snapshot: Snapshot) -> str:
+    best = snapshot.best
+    return "" if best is None else f", best {number(best.objective)} (evaluation {best.id})"
+
+
+@contextmanager
+def _display() -> Iterator[Show]:
+    """A bar on a terminal; elsewhere a line now and then."""
+    if not sys.stdout.isatty():
+        yield _Lines()
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, transient=True) as progress:
+        bar = progress.add_task("waiting for the first result", total=None)
+
+        def show(snapshot: Snapshot) -> None:
+            running = f"{snapshot.running} running{_best(snapshot)}"
+            progress.update(bar, completed=snapshot.ended, total=snapshot.max_evals, description=running)
+
+        yield show
+
+
+class _Lines:
+    def __init__(self) -> None:
+        self._said: int | None = None
+        self._next_s = 0.0
+
+    def __call__(self, snapshot: Snapshot) -> None:
+        now_s = time.monotonic()
+        if self._said is None:  # what a resumed search had done before is no news
+            self._said = snapshot.ended
+        if snapshot.ended != self._said and now_s >= self._next_s:
+            click.echo(_line(snapshot))
+            self._said, self._next_s = snapshot.ended, now_s + _LINE_S

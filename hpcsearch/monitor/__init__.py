@@ -1,0 +1,1 @@
+"""One read-only snapshot of a workflow, and its views."""

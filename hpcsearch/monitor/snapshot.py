@@ -1,0 +1,102 @@
+"""A workflow at one moment: what is read for every view of it, and nothing else."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hpcsearch.errors import DatabaseError
+from hpcsearch.evaluation import END_STATES, State
+from hpcsearch.monitor.allocations import AllocationView, Heard, ask_schedulers, view
+from hpcsearch.workflow import queries
+from hpcsearch.workflow.database import reading
+from hpcsearch.workflow.layout import Layout
+from hpcsearch.workflow.workflow import Record, record
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A workflow at ``taken_at``. Times are in seconds since 1970, UTC."""
+
+    name: str
+    directory: Path
+    taken_at: float
+    created_at: float
+    started_at: float | None
+    finished_at: float | None
+    outcome: str  # why the search ended, or paused; may be empty
+    search: str
+    minimize: bool
+    max_evals: int | None
+    counts: Mapping[State, int]
+    slots: int  # on the nodes that are up
+    best: Record | None
+    allocations: tuple[AllocationView, ...]
+
+    @property
+    def ended(self) -> int:
+        """Evaluations that came to an end: what ``max_evals`` counts."""
+        return sum(count for state, count in self.counts.items() if state in END_STATES - {State.CANCELLED})
+
+    @property
+    def running(self) -> int:
+        return self.counts.get(State.RUNNING, 0)
+
+    @property
+    def live(self) -> tuple[AllocationView, ...]:
+        """The allocations that may still work on it."""
+        return tuple(allocation for allocation in self.allocations if allocation.live)
+
+
+def hear_schedulers(layouts: Sequence[Layout]) -> dict[Layout, Heard]:
+    """What the schedulers say of the allocations that have not recorded their end, by workflow and number.
+
+    A workflow whose database cannot be read is left out.
+    """
+    rows: dict[Layout, list[dict[str, Any]]] = {}
+    for layout in layouts:
+        with contextlib.suppress(DatabaseError), reading(layout.database) as connection:
+            rows[layout] = [dict(row) for row in queries.allocation_rows(connection)]
+    return ask_schedulers(rows)
+
+
+def take_snapshot(layout: Layout, heard: Heard | None = None) -> Snapshot:
+    """Reads a workflow.
+
+    Args:
+        layout: which one.
+        heard: what the scheduler said before; None: it is asked now.
+
+    Raises:
+        DatabaseError: the database cannot be read.
+    """
+    # Asked first and read afterwards: who has ended by then has recorded it, or never will.
+    statuses = hear_schedulers([layout]).get(layout, {}) if heard is None else heard
+    with reading(layout.database) as connection:
+        workflow = queries.workflow_row(connection)
+        rows = queries.allocation_rows(connection)
+        counts = queries.count_states(connection)
+        best = queries.best(connection, bool(workflow["minimize"]), 1)
+        nodes = queries.node_rows(connection)
+    allocations = tuple(view(dict(row), statuses.get(row["number"])) for row in rows)
+    live = {allocation.number for allocation in allocations if allocation.live}
+    return Snapshot(
+        name=workflow["name"],
+        directory=layout.root,
+        taken_at=time.time(),
+        created_at=workflow["created_at"],
+        started_at=workflow["started_at"],
+        finished_at=workflow["finished_at"],
+        outcome=workflow["outcome"] or "",
+        search=workflow["search"],
+        minimize=bool(workflow["minimize"]),
+        max_evals=workflow["max_evals"],
+        counts=counts,
+        slots=sum(node["slots"] or 0 for node in nodes if node["state"] == "UP" and node["allocation"] in live),
+        best=record(best[0]) if best else None,
+        allocations=allocations,
+    )

@@ -1,0 +1,141 @@
+"""A snapshot as a page for people or as JSON, and the list of all workflows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hpcsearch.errors import HpcsearchError
+from hpcsearch.evaluation import State
+from hpcsearch.monitor import text
+from hpcsearch.monitor.allocations import AllocationView, Heard
+from hpcsearch.monitor.snapshot import Snapshot, hear_schedulers, take_snapshot
+from hpcsearch.sites.duration import format_duration
+from hpcsearch.workflow.layout import Layout, list_layouts, workflows_root
+
+
+def show_status(snapshot: Snapshot, form: str) -> None:
+    """Prints one workflow; ``form`` is table or json."""
+    if form == "json":
+        text.print_json(status_values(snapshot))
+        return
+    text.print_table(None, _facts(snapshot))
+    if snapshot.allocations:
+        print()
+        _print_allocations(snapshot.allocations)
+
+
+def state_of(snapshot: Snapshot) -> str:
+    """How the search stands, in one word."""
+    if snapshot.finished_at is not None:
+        return "done"
+    standings = [allocation.standing.value for allocation in snapshot.live]
+    if standings:
+        return "running" if "running" in standings else standings[-1]
+    return snapshot.allocations[-1].standing.value if snapshot.allocations else "empty"
+
+
+def status_values(snapshot: Snapshot) -> dict[str, Any]:
+    """What ``status --format json`` prints."""
+    best = snapshot.best
+    return {
+        "workflow": snapshot.name,
+        "directory": str(snapshot.directory),
+        "state": state_of(snapshot),
+        "outcome": snapshot.outcome,
+        "search": snapshot.search,
+        "minimize": snapshot.minimize,
+        "max_evals": snapshot.max_evals,
+        "ended": snapshot.ended,
+        "counts": {state.value: snapshot.counts.get(state, 0) for state in State},
+        "slots": snapshot.slots,
+        "slots_busy": snapshot.running,
+        "best": None if best is None else {"id": best.id, "objective": best.objective, "configuration": best.config},
+        "created": text.iso_time(snapshot.created_at),
+        "started": text.iso_time(snapshot.started_at),
+        "finished": text.iso_time(snapshot.finished_at),
+        "allocations": [_allocation_values(allocation) for allocation in snapshot.allocations],
+    }
+
+
+def _allocation_values(allocation: AllocationView) -> dict[str, Any]:
+    times = {name: text.iso_time(getattr(allocation, f"{name}_at")) for name in ("submitted", "started", "ended")}
+    names = ("number", "site", "scheduler", "scheduler_id", "queue", "account", "nodes", "walltime_s", "job_mode")
+    values = {name: getattr(allocation, name) for name in names}
+    return {**values, **times, "standing": allocation.standing.value, "reason": allocation.reason}
+
+
+def _facts(snapshot: Snapshot) -> list[tuple[str, str]]:
+    best, counts = snapshot.best, snapshot.counts
+    goal = "minimises" if snapshot.minimize else "maximises"
+    budget = "no limit" if snapshot.max_evals is None else f"{snapshot.max_evals}"
+    rows = [
+        ("Workflow", f"{snapshot.name}, in {snapshot.directory}"),
+        ("State", state_of(snapshot) + (f": {snapshot.outcome}" if snapshot.outcome else "")),
+        ("Search", f"{snapshot.search}, {goal}"),
+        ("Evaluations", f"{snapshot.ended} ended; budget: {budget}"),
+        ("", ", ".join(f"{counts[state]} {state.value}" for state in State if counts.get(state)) or "none yet"),
+    ]
+    if snapshot.slots:
+        rows.append(("Slots", f"{snapshot.running} of {snapshot.slots} busy"))
+    if best is not None:
+        where = f"evaluation {best.id}: {text.configuration(best.config)}"
+        rows.append(("Best", f"{text.number(best.objective)} ({where})"))
+    return rows
+
+
+def _print_allocations(allocations: tuple[AllocationView, ...]) -> None:
+    header = ("Allocation", "State", "Id", "Queue", "Nodes", "Walltime", "Submitted", "Started", "Ended", "Why")
+    rows = [
+        (
+            str(one.number),
+            one.standing.value,
+            one.scheduler_id or "",
+            one.queue,
+            str(one.nodes),
+            format_duration(int(one.walltime_s)),
+            text.local_time(one.submitted_at),
+            text.local_time(one.started_at),
+            text.local_time(one.ended_at),
+            one.reason,
+        )
+        for one in allocations
+    ]
+    text.print_table(header, rows)
+
+
+def show_list(root: str | None, form: str) -> None:
+    """Prints all workflows under ``root``."""
+    layouts = list_layouts(root)
+    heard = hear_schedulers(layouts)
+    entries = [_list_entry(layout, heard.get(layout, {})) for layout in layouts]
+    if form == "json":
+        text.print_json(entries)
+    elif not entries:
+        print(f"No workflows in {workflows_root(root)} yet. Type 'hpcsearch submit hps --help' to begin one.")
+    else:
+        names = ("workflow", "state", "search", "ended", "max_evals", "best", "created", "error")
+        rows = [[_cell(entry.get(name)) for name in names] for entry in entries]
+        header = ("Workflow", "State", "Search", "Ended", "Budget", "Best", "Created", "")
+        text.print_table(header, rows)
+
+
+def _list_entry(layout: Layout, heard: Heard) -> dict[str, Any]:
+    try:
+        snapshot = take_snapshot(layout, heard)
+    except HpcsearchError as error:  # one that cannot be read must not hide the others
+        return {"workflow": layout.name, "error": error.message}
+    return {
+        "workflow": layout.name,
+        "state": state_of(snapshot),
+        "search": snapshot.search,
+        "ended": snapshot.ended,
+        "max_evals": snapshot.max_evals,
+        "best": None if snapshot.best is None else snapshot.best.objective,
+        "created": text.iso_time(snapshot.created_at),
+    }
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return text.number(value)
+    return "" if value is None else str(value)

@@ -1,0 +1,99 @@
+"""The process that imports a user's file to check it: ``python -m hpcsearch.submission.child problem|run <JSON>``.
+
+What the user's code prints goes to standard error. The answer, one JSON object, goes to the file that the arguments
+name, so that nothing which is left running can hold it up.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from hpcsearch.errors import HpcsearchError, ProblemError
+
+Answer = dict[str, Any]
+
+#: Configurations of the initial design beyond what the slots and starting points take, and at most in all.
+_SPARE = 8
+_DESIGN = 64
+
+
+def check_problem(arguments: Mapping[str, Any]) -> Answer:
+    """Loads the problem and proposes the initial design.
+
+    Raises:
+        LoadError: it cannot be loaded.
+        ProblemError: it is no problem.
+        SearchError: the search is unknown, or does not take these arguments.
+    """
+    from hpcsearch.reference import Reference, load
+
+    reference = Reference.parse(arguments["reference"], "Problem", Path(arguments["cwd"]))
+    loaded = load(reference)
+
+    from hpcsearch.problem import HpProblem
+    from hpcsearch.search import create
+
+    if not isinstance(loaded, HpProblem):
+        raise ProblemError(
+            f"{arguments['reference']} is of type {type(loaded).__name__}, not HpProblem.",
+            "Make it with Problem = hpcsearch.HpProblem(), or name the instance: file.py:name.",
+        )
+    if not loaded.names:
+        raise ProblemError(f"{arguments['reference']} has no hyperparameters.", "Add some with add_hyperparameter.")
+    search = create(arguments["search"], loaded, arguments["seed"], **arguments["search_arguments"])
+    wanted = design_size(len(loaded.starting_points), arguments["slots"], arguments["max_evals"])
+    return {
+        "reference": str(reference),
+        "names": loaded.names,
+        "minimize": loaded.minimize,
+        "design": search.ask(wanted),
+    }
+
+
+def design_size(starting_points: int, slots: int, max_evals: int | None) -> int:
+    """How many configurations are proposed before any search process is up: every slot has one, and a few are spare."""
+    wanted = min(max(starting_points, slots) + _SPARE, max(starting_points, slots, _DESIGN))
+    return wanted if max_evals is None else min(wanted, max_evals)
+
+
+def check_run(arguments: Mapping[str, Any]) -> Answer:
+    """Loads the run function, and checks it against the hyperparameters, which come on standard input when known.
+
+    Raises:
+        LoadError: it cannot be loaded, or cannot be called with the hyperparameters.
+    """
+    from hpcsearch.reference import Reference, load
+    from hpcsearch.runfunction import as_run_function
+
+    reference = Reference.parse(arguments["reference"], "run", Path(arguments["cwd"]))
+    loaded = load(reference)
+    line = sys.stdin.readline()
+    if line:  # none when the problem was refused: then the run function alone is in question
+        as_run_function(loaded, json.loads(line))
+    return {"reference": str(reference)}
+
+
+_CHECKS: Mapping[str, Callable[[Mapping[str, Any]], Answer]] = {"problem": check_problem, "run": check_run}
+
+
+def main() -> None:
+    """Answers, and ends at once: threads and exit handlers of the user's imports are nobody's concern here."""
+    os.dup2(2, 1)
+    kind, arguments = sys.argv[1], json.loads(sys.argv[2])
+    answer: Answer
+    try:
+        answer = _CHECKS[kind](arguments)
+    except HpcsearchError as error:
+        answer = {"error": type(error).__name__, "message": error.message, "hint": error.hint}
+    Path(arguments["answer"]).write_text(json.dumps(answer), encoding="utf-8")
+    sys.stdout.flush()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+"""What a user asks for, and what can be said against it before anything is touched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from hpcsearch.errors import UsageError
+from hpcsearch.workflow.layout import check_name
+
+#: How long the problem and the run function may take to be imported, unless told otherwise.
+IMPORT_LIMIT_S = 120.0
+
+JOB_MODES = ("serial", "mpi")
+
+
+@dataclass(frozen=True)
+class Request:
+    """One search campaign and its first allocation.
+
+    ``problem`` and ``run`` are references as the user wrote them. ``max_evals`` None means: until the walltime ends or
+    the search space is exhausted. ``root`` and ``site`` None mean the usual place and the site that this machine is.
+    """
+
+    workflow: str
+    problem: str
+    run: str
+    nodes: int
+    walltime_s: int
+    queue: str
+    account: str
+    job_mode: str = "serial"
+    evals_per_node: int = 1
+    max_evals: int | None = None
+    search: str = "ambs"
+    search_arguments: Mapping[str, Any] = field(default_factory=dict)
+    seed: int | None = None
+    eval_timeout_s: float | None = None
+    resumable: bool = False
+    slot_reuse: str = "auto"
+    bind: bool = True
+    root: str | None = None
+    site: str | None = None
+    no_import: bool = False
+    import_limit_s: float = IMPORT_LIMIT_S
+
+    def check(self) -> None:
+        """Raises UsageError for a value that cannot be meant, whatever the machine."""
+        check_name(self.workflow)
+        check_run_settings(vars(self))
+
+
+def check_run_settings(values: Mapping[str, Any]) -> None:
+    """Raises UsageError for settings of an allocation that cannot be meant; None stands for 'not given'."""
+    for name, test, wrong, hint in _RULES:
+        value = values.get(name)
+        if value is not None and not test(value):
+            raise UsageError(f"{name.replace('_', '-')} {value!r} {wrong}", hint)
+    if values.get("job_mode") == "mpi":
+        raise UsageError(
+            "job mode mpi comes with a later version; this one runs each evaluation as a single process.",
+            "Type -j serial; --evals-per-node says how many evaluations share a node.",
+        )
+
+
+def _at_least_one(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _reuse(value: Any) -> bool:
+    return value in ("auto", "always", "never") or (str(value).isdecimal() and int(value) >= 1)
+
+
+_Rule = tuple[str, Callable[[Any], bool], str, str]
+
+_RULES: tuple[_Rule, ...] = (
+    ("nodes", _at_least_one, "is no number of nodes.", "Type -n 1 or more."),
+    ("walltime_s", lambda value: value > 0, "is no walltime in seconds.", "Type -t 30 (minutes) or -t 1:30:00."),
+    ("job_mode", lambda value: value in JOB_MODES, "is no job mode.", f"Type -j {' or -j '.join(JOB_MODES)}."),
+    ("evals_per_node", _at_least_one, "is no number of evaluations.", "Type --evals-per-node 1 or more."),
+    ("max_evals", _at_least_one, "is no number of evaluations.", "Type --max-evals 1 or more, or leave it out."),
+    ("eval_timeout_s", lambda value: value > 0, "is no time limit in seconds.", "Type --eval-timeout 60 or more."),
+    ("slot_reuse", _reuse, "says nothing about slots.", "Type --slot-reuse auto, always, never, or a number."),
+    ("import_limit_s", lambda value: value > 0, "is no time limit in seconds.", "Type --import-limit 120 or more."),
+)

@@ -1,0 +1,141 @@
+"""Requests against queues: what is refused, and what is said instead."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hpcsearch.errors import LimitError, UsageError
+from hpcsearch.sites import Queue, Site, Tier
+from hpcsearch.sites.duration import format_duration, parse_duration
+
+HOUR = 3600
+POLARIS = Site(
+    name="polaris",
+    scheduler="pbs",
+    required=("account",),
+    queues=(
+        Queue("debug", tiers=(Tier(1, 2, HOUR),), min_walltime_s=300),
+        Queue("debug-scaling", tiers=(Tier(1, 10, HOUR),)),
+        Queue("prod", tiers=(Tier(10, 24, 3 * HOUR), Tier(25, 99, 6 * HOUR), Tier(100, 496, 24 * HOUR))),
+        Queue("demand", tiers=(Tier(1, 56, 99 * HOUR),), by_request=True),
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    ("queue", "nodes", "walltime_s", "message"),
+    [
+        (
+            "debug",
+            4,
+            1800,
+            "queue debug takes at most 2 nodes on polaris; for 4 nodes use debug-scaling (up to 1:00:00)",
+        ),
+        (
+            "prod",
+            1,
+            1800,
+            "queue prod takes at least 10 nodes on polaris; "
+            "for 1 node use debug (up to 1:00:00) or debug-scaling (up to 1:00:00)",
+        ),
+        (
+            "debug-scaling",
+            10,
+            2 * HOUR,
+            "queue debug-scaling runs 10 nodes for at most 1:00:00 on polaris; for 2:00:00 use prod (up to 3:00:00)",
+        ),
+        (
+            "debug",
+            4,
+            2 * HOUR,
+            "queue debug takes at most 2 nodes on polaris; "
+            "for 4 nodes use debug-scaling (up to 1:00:00), but not for 2:00:00",
+        ),
+        (
+            "prod",
+            24,
+            6 * HOUR,
+            "queue prod runs 24 nodes for at most 3:00:00 on polaris; no queue of polaris takes 24 nodes for 6:00:00",
+        ),
+        (
+            "prod",
+            600,
+            HOUR,
+            "queue prod takes at most 496 nodes on polaris; no queue of polaris takes 600 nodes for 1:00:00",
+        ),
+        ("debug", 1, 60, "queue debug takes no walltime below 0:05:00 on polaris; 0:01:00 is asked for"),
+    ],
+)
+def test_a_refusal_says_what_the_queue_takes_and_which_one_would(
+    queue: str, nodes: int, walltime_s: int, message: str
+) -> None:
+    with pytest.raises(LimitError) as error:
+        POLARIS.check_request(queue, nodes, walltime_s)
+    assert error.value.message == message
+    assert error.value.hint
+
+
+@pytest.mark.parametrize(("nodes", "walltime_s"), [(10, 3 * HOUR), (25, 6 * HOUR), (99, 6 * HOUR), (496, 24 * HOUR)])
+def test_every_tier_has_its_own_walltime(nodes: int, walltime_s: int) -> None:
+    POLARIS.check_request("prod", nodes, walltime_s)
+    with pytest.raises(LimitError):
+        POLARIS.check_request("prod", nodes, walltime_s + 1)
+
+
+def test_a_gap_between_tiers_is_named() -> None:
+    site = Site("gap", "slurm", queues=(Queue("q", tiers=(Tier(1, 2, 60), Tier(8, 0, 60))),))
+    with pytest.raises(LimitError, match="queue q takes 1 to 2 or 8 and more nodes on gap"):
+        site.check_request("q", 4, 60)
+
+
+def test_an_unknown_queue_names_the_nearest_and_all() -> None:
+    with pytest.raises(UsageError) as error:
+        POLARIS.queue("degub")
+    assert "did you mean 'debug'" in error.value.message
+    assert "debug, debug-scaling, prod, demand" in error.value.message
+
+
+def test_a_site_with_open_queues_takes_any_queue() -> None:
+    assert Site("slurm", "slurm", open_queues=True).queue("night") == Queue("night", partition="night")
+
+
+def test_a_required_account_and_senseless_numbers_are_refused() -> None:
+    with pytest.raises(UsageError, match="account"):
+        POLARIS.check_request("debug", 1, HOUR, account="")
+    for nodes, walltime_s in ((0, 60), (1, 0)):
+        with pytest.raises(UsageError):
+            POLARIS.check_request("debug", nodes, walltime_s)
+
+
+@given(nodes=st.integers(1, 700), walltime_s=st.integers(300, 100 * HOUR), name=st.sampled_from(["debug", "prod"]))
+def test_a_queue_that_a_refusal_recommends_takes_the_request(nodes: int, walltime_s: int, name: str) -> None:
+    try:
+        POLARIS.check_request(name, nodes, walltime_s)
+    except LimitError as error:
+        if " use " in error.message and "but not" not in error.message:
+            recommended = error.message.split(" use ")[1].split(" (")[0]
+            POLARIS.check_request(recommended, nodes, walltime_s)
+            assert recommended != "demand"
+
+
+def test_checks_are_fast() -> None:
+    start = time.perf_counter()
+    for _ in range(1000):
+        POLARIS.check_request("prod", 30, HOUR)
+    assert time.perf_counter() - start < 0.5
+
+
+@given(st.integers(0, 10**8))
+def test_durations_go_round(duration_s: int) -> None:
+    assert parse_duration(format_duration(duration_s)) == duration_s
+
+
+def test_durations_with_days_and_without_sense() -> None:
+    assert parse_duration("2-00:30:00") == 2 * 86400 + 1800
+    for text in ("90", "1:90:00", "", "1:00", "-1:00:00"):
+        with pytest.raises(ValueError, match="duration"):
+            parse_duration(text)

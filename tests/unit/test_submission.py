@@ -1,0 +1,350 @@
+"""Submitting: what is refused, that a refused one leaves nothing, and what an accepted one leaves."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import dataclasses
+import io
+import os
+import pprint
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import hpcsearch
+from hpcsearch.allocation.plan import Plan
+from hpcsearch.errors import (
+    HpcsearchError,
+    LimitError,
+    LoadError,
+    NameTakenError,
+    ProblemError,
+    SchedulerError,
+    SearchError,
+    SiteError,
+    UsageError,
+)
+from hpcsearch.evaluation import State
+from hpcsearch.sites.find import find_site
+from hpcsearch.submission import api
+from hpcsearch.submission.api import dry_run, submit_request
+from hpcsearch.submission.child import design_size
+from hpcsearch.submission.creating import created
+from hpcsearch.submission.request import Request
+from hpcsearch.submission.steps import Steps, banner, facts_block
+from hpcsearch.submission.validation import Checked, Validation
+from hpcsearch.workflow import open_workflow
+from hpcsearch.workflow.layout import Layout
+
+
+def request(**changes: Any) -> Request:
+    values: dict[str, Any] = {
+        "workflow": "poly",
+        "problem": "problem.py",
+        "run": "model_run.py",
+        "nodes": 1,
+        "walltime_s": 1800,
+        "queue": "local",
+        "account": "none",
+        "search": "random",
+        "site": "local",
+    }
+    return Request(**(values | changes))
+
+
+def left_in(folder: Path) -> list[str]:
+    root = folder / "workflows"
+    return sorted(entry.name for entry in root.iterdir()) if root.exists() else []
+
+
+def tried(asked: Request) -> str:
+    out = io.StringIO()
+    dry_run(asked, Steps(out))
+    return out.getvalue()
+
+
+def test_a_dry_run_prints_script_and_command_and_leaves_nothing(search_files: Path) -> None:
+    output = tried(request())
+    assert output.startswith("Validating Problem...OK\nValidating run...OK\n")
+    script = search_files / "workflows" / "poly" / "allocations" / "1" / "job.sh"
+    assert "#!/bin/bash" in output
+    assert f"The command: bash {script}\n" in output
+    assert sorted(entry.name for entry in search_files.iterdir()) == ["model_run.py", "problem.py"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "expected"),
+    [
+        ({"workflow": "../poly"}, UsageError, "cannot be the name"),
+        ({"nodes": 0}, UsageError, "nodes 0"),
+        ({"evals_per_node": 0}, UsageError, "evals-per-node 0"),
+        ({"max_evals": 0}, UsageError, "max-evals 0"),
+        ({"max_evals": True}, UsageError, "max-evals True"),
+        ({"eval_timeout_s": 0.0}, UsageError, "eval-timeout-s 0.0"),
+        ({"slot_reuse": "sometimes"}, UsageError, "slot-reuse 'sometimes'"),
+        ({"job_mode": "mpi"}, UsageError, "later version"),
+        ({"queue": "debug"}, UsageError, "no queue 'debug'"),
+        ({"nodes": 2}, LimitError, "at most 1 node"),
+        ({"site": "nowhere"}, SiteError, "nowhere"),
+        ({"problem": "problm.py"}, LoadError, "problem.py"),
+        ({"problem": "model_run.py:run"}, ProblemError, "of type function, not HpProblem"),
+        ({"run": "model_run.py:rum"}, LoadError, "'run'"),
+        ({"run": "problem.py:Problem"}, LoadError, "run function"),
+        ({"search": "radom"}, SearchError, "random"),
+        ({"search_arguments": {"kappa": "1"}}, SearchError, "kappa"),
+    ],
+)
+def test_what_is_refused_leaves_nothing(
+    search_files: Path, changes: dict[str, Any], error: type[HpcsearchError], expected: str
+) -> None:
+    with pytest.raises(error) as caught:
+        submit_request(request(**changes), Steps(None))
+    assert expected in str(caught.value)
+    assert caught.value.hint
+    assert left_in(search_files) == []
+
+
+def test_a_used_name_is_refused_before_anything_is_run(search_files: Path) -> None:
+    (search_files / "workflows" / "poly").mkdir(parents=True)
+    (search_files / "problem.py").write_text("open('touched', 'w')")
+    with pytest.raises(NameTakenError, match="resume poly"):
+        submit_request(request(), Steps(None))
+    assert not (search_files / "touched").exists()
+
+
+def test_a_scheduler_that_cannot_be_asked_leaves_nothing(search_files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(search_files))
+    out = io.StringIO()
+    with pytest.raises(SchedulerError, match="not on this machine"):
+        submit_request(request(site="slurm", queue="debug", account=""), Steps(out))
+    assert "Performing job submission...failed\n" in out.getvalue()
+    assert left_in(search_files) == []
+
+
+def ended(pid: int) -> bool:
+    """Whether a process is gone, given a moment."""
+    for _ in range(100):
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+        if state == "Z":
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def test_an_import_that_hangs_is_killed_with_what_it_started(search_files: Path) -> None:
+    (search_files / "problem.py").write_text(
+        "import pathlib, subprocess, time\n"
+        "child = subprocess.Popen(['sleep', '60'])\n"
+        "pathlib.Path('pid').write_text(str(child.pid))\n"
+        "time.sleep(60)\n"
+    )
+    with pytest.raises(LoadError, match=r"not imported within 1\.5 s"):
+        submit_request(request(import_limit_s=1.5), Steps(None))
+    assert ended(int((search_files / "pid").read_text()))
+    assert left_in(search_files) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("os._exit(7)", "exit code 7"),
+        ("os.kill(os.getpid(), 11)", "signal SIGSEGV"),
+        ("sys.exit('no')", "sys.exit('no')"),
+        ("1 / 0", "ZeroDivisionError"),
+    ],
+)
+def test_an_import_that_ends_badly_says_how(search_files: Path, line: str, expected: str) -> None:
+    (search_files / "model_run.py").write_text(f"import os, sys\n{line}\ndef run(config): return 1.0\n")
+    with pytest.raises(LoadError) as caught:
+        submit_request(request(), Steps(None))
+    assert expected in caught.value.message
+
+
+def test_what_is_printed_while_importing_disturbs_nothing(search_files: Path) -> None:
+    noise = "import os\nprint('{\"names\": []}')\nos.write(1, b'noise')\n"
+    for name in ("problem.py", "model_run.py"):
+        file = search_files / name
+        file.write_text(noise + file.read_text())
+    assert "Validating run...OK" in tried(request())
+
+
+def test_both_files_are_imported_at_the_same_time(search_files: Path) -> None:
+    for mine, other in (("problem.py", "model_run.py"), ("model_run.py", "problem.py")):
+        file = search_files / mine
+        wait = (
+            "import pathlib, time\n"
+            f"pathlib.Path('{mine}.here').touch()\n"
+            f"while not pathlib.Path('{other}.here').exists(): time.sleep(0.01)\n"
+        )
+        file.write_text(wait + file.read_text())
+    assert "Validating run...OK" in tried(request(import_limit_s=30))
+
+
+def test_a_run_function_must_take_the_hyperparameters(search_files: Path) -> None:
+    (search_files / "model_run.py").write_text("def run(lr): return lr\n")
+    with pytest.raises(LoadError, match="units"):
+        submit_request(request(), Steps(None))
+
+
+def test_without_import_only_the_names_are_looked_for(search_files: Path) -> None:
+    for name in ("problem.py", "model_run.py"):
+        file = search_files / name
+        file.write_text("import a_module_that_login_nodes_lack\n" + file.read_text())
+    assert "Validating run (names only)...OK" in tried(request(no_import=True))
+    modules = request(no_import=True, run="model_run", problem="problem.Problem")
+    assert "Validating run (names only)...OK" in tried(modules)
+    with pytest.raises(LoadError, match="Did you mean run"):
+        tried(request(no_import=True, run="model_run.py:runn"))
+    with pytest.raises(LoadError, match="no file"):
+        tried(request(no_import=True, run="model_rum.py"))
+
+
+def test_the_initial_design_has_the_starting_points_first_and_fits_the_budget(search_files: Path) -> None:
+    with Validation(request(evals_per_node=3, seed=1), search_files) as children:
+        answer = children.problem()
+    assert answer["names"] == ["lr", "units"]
+    assert answer["design"][0] == {"lr": 0.01, "units": 10}
+    assert len(answer["design"]) == design_size(1, 3, None) > 3
+    with Validation(request(max_evals=2), search_files) as children:
+        assert len(children.problem()["design"]) == 2
+
+
+@given(st.integers(0, 500), st.integers(1, 5000), st.none() | st.integers(1, 10_000))
+def test_the_design_fills_every_slot_and_never_exceeds_the_budget(
+    points: int, slots: int, max_evals: int | None
+) -> None:
+    size = design_size(points, slots, max_evals)
+    budget = max_evals if max_evals is not None else size
+    assert min(budget, max(points, slots)) <= size <= budget
+
+
+CHECKED = Checked("/x/problem.py:Problem", "/x/model_run.py:run", ("lr", "units"), False, ({"lr": 0.1, "units": 1},))
+
+
+@pytest.fixture
+def poly(search_files: Path) -> Layout:
+    return Layout(search_files / "workflows" / "poly")
+
+
+def creating(layout: Layout) -> contextlib.AbstractContextManager[None]:
+    return created(layout, request(max_evals=9, eval_timeout_s=5.0), CHECKED, find_site("local"), Path("/x"))
+
+
+def test_a_new_workflow_has_its_design_its_plan_and_its_owner(poly: Layout) -> None:
+    with creating(poly):
+        pass
+    assert stat.S_IMODE(poly.root.stat().st_mode) == 0o700
+    opened = open_workflow(poly.root)
+    assert opened.counts() == {State.PROPOSED: 1}
+    assert opened.evaluations()[0].config == {"lr": 0.1, "units": 1}
+    plan = Plan.load(poly.plan(1))
+    assert (plan.directory, plan.run, plan.names) == (str(poly.root), CHECKED.run, CHECKED.names)
+    assert (plan.eval_timeout_s, plan.cwd, plan.walltime_s) == (5.0, "/x", 1800)
+    assert os.listdir(poly.root.parent) == ["poly"]
+
+
+@pytest.mark.parametrize("error", [SchedulerError("no"), KeyboardInterrupt(), RuntimeError()])
+def test_a_workflow_goes_when_its_submission_fails(poly: Layout, error: BaseException) -> None:
+    with pytest.raises(type(error)), creating(poly):
+        assert poly.database.exists()
+        raise error
+    assert os.listdir(poly.root.parent) == []
+
+
+def test_the_one_who_comes_second_takes_nothing_away(poly: Layout) -> None:
+    with creating(poly):
+        inside = sorted(poly.root.rglob("*"))
+        with pytest.raises(NameTakenError), creating(poly):
+            pytest.fail("the name is taken")
+        assert sorted(poly.root.rglob("*")) == inside
+
+
+def test_two_who_submit_the_same_name_at_once(search_files: Path) -> None:
+    """Both have passed the first look at the name before either makes the directory."""
+    file = search_files / "problem.py"
+    meet = (
+        "import os, pathlib, time\n"
+        "pathlib.Path(f'{os.getpid()}.here').touch()\n"
+        "while len(list(pathlib.Path().glob('*.here'))) < 2: time.sleep(0.01)\n"
+    )
+    file.write_text(meet + file.read_text())
+    code = (
+        "import dataclasses, sys\n"
+        "from hpcsearch.cli.main import hpcsearch_command, run\n"
+        "from hpcsearch.submission import api\n"
+        "make = api.make_request\n"
+        "api.make_request = lambda *given: dataclasses.replace(make(*given), python='/bin/true')\n"
+        "sys.exit(run(hpcsearch_command, sys.argv[1:], 'hpcsearch'))\n"
+    )
+    command = "submit hps poly -p problem.py -r model_run.py -n 1 -t 1 -q local -A none --search random".split()
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        for _ in range(2)
+    ]
+    ends = [(*process.communicate(timeout=60), process.returncode) for process in both]
+    (_, won, first), (_, lost, second) = sorted(ends, key=lambda end: end[2])
+    assert (first, second, won) == (0, 2, "")
+    assert "exists already" in lost
+    assert left_in(search_files) == ["poly"]
+    assert open_workflow("poly").counts()
+
+
+def test_an_accepted_submission_prints_its_steps_and_facts(search_files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make = api.make_request
+    monkeypatch.setattr(api, "make_request", lambda *given: dataclasses.replace(make(*given), python="/bin/true"))
+    out = io.StringIO()
+    submitted = submit_request(request(search="ambs", walltime_s=5400), Steps(out))
+    lines = out.getvalue().splitlines()
+    assert lines[:5] == [
+        "Validating Problem...OK",
+        "Validating run...OK",
+        "Creating workflow database...OK",
+        "Creating HPS(AMBS) workflow...OK",
+        "Performing job submission...OK",
+    ]
+    assert lines[5].startswith("Submit OK: Allocation {   'command': ")
+    facts = ast.literal_eval(out.getvalue().partition("Allocation ")[2].partition("}")[0] + "}")
+    assert list(facts) == sorted(facts)
+    assert facts["wall_minutes"] == 90
+    assert facts["scheduler_id"] == submitted.job_id
+    assert f" Success. The search will run at: {search_files / 'workflows' / 'poly'}" in lines
+    submitted.wait()
+    assert submitted.done()
+    assert submitted.workflow.name == "poly"
+
+
+def test_the_python_form_knows_its_options(search_files: Path) -> None:
+    with pytest.raises(TypeError, match="max_eval"):
+        hpcsearch.submit("poly", "problem.py", "model_run.py", max_eval=3)
+    with pytest.raises(UsageError, match="max-evals 0"):
+        hpcsearch.submit("poly", "problem.py", "model_run.py", max_evals=0)
+
+
+def test_facts_look_as_pprint_shows_them() -> None:
+    facts = {"workflow": "poly", "command": "/a/long/path/" + "x" * 60, "id": 1, "nodes": 4}
+    assert facts_block(facts) == "Submit OK: Allocation " + pprint.pformat(facts, indent=4)
+
+
+def test_the_banner_is_as_wide_as_its_text() -> None:
+    stars, text, again = banner("Success.").splitlines()
+    assert (stars, text, again) == ("*" * 12, " Success.", "*" * 12)
+
+
+def test_a_step_that_fails_ends_its_line() -> None:
+    out = io.StringIO()
+    with pytest.raises(KeyError), Steps(out).step("Validating run"):
+        raise KeyError
+    assert out.getvalue() == "Validating run...failed\n"
