@@ -37,6 +37,9 @@ PREFETCH_BELOW_S = 0.1
 MAX_DEPTH, ROUND_TRIP_S = 8, 0.005
 #: Evaluations that wait behind one that takes this much longer than usual are taken back.
 STUCK_FACTOR, STUCK_AT_LEAST_S = 5.0, 0.1
+#: While evaluations are shorter than this (seconds, median), spares are used before a slot is idle: the search's process
+#: takes about as long to come up.
+SPARES_BELOW_S = 1.0
 #: A death by one of these may be the scheduler ending everything: it is judged after so long (seconds).
 ENDING_SIGNALS = frozenset({signal.SIGTERM, signal.SIGKILL, signal.SIGINT, signal.SIGHUP})
 VERDICT_AFTER_S = 1.0
@@ -86,11 +89,13 @@ class Driver:
         self._finished = False
         self._error: HpcsearchError | None = None
         self._pool: deque[Evaluation] = deque()
+        self._spares = deque(plan.spares)
         self._claiming: deque[Configuration] = deque()
         self._asked_at: deque[tuple[int, float]] = deque()
         self._sent: dict[int, tuple[Evaluation, Placement]] = {}
         self._running: dict[int, float] = {}  # id -> when it began, monotonic
         self._budget_left: float = math.inf
+        self._repeatable = False
         self._terminating = False
         self._busy_s: dict[str, float] = {}
 
@@ -256,10 +261,12 @@ class Driver:
         )
         if workflow["max_evals"] is not None:
             self._budget_left = max(0, workflow["max_evals"] - workflow["claimed"])
+        one_slot = self._plan.evals_per_node * self._plan.nodes == 1
+        self._repeatable = one_slot and workflow["seed"] is not None
         self._proposals = Proposals(
             self._loop,
             workflow,
-            self._is_repeatable(workflow),
+            self._repeatable,
             self._take_proposals,
             self._recording.ask_history,
             self._search_failed,
@@ -273,9 +280,6 @@ class Driver:
             message["ended"],
             len(self._pool),
         )
-
-    def _is_repeatable(self, workflow: Mapping[str, Any]) -> bool:
-        return workflow["seed"] is not None and self._plan.evals_per_node * self._plan.nodes == 1
 
     def history(self, outcomes: list[Outcome], last: bool) -> None:
         assert self._proposals is not None
@@ -362,17 +366,27 @@ class Driver:
         room = self._budget_left - coming
         if room <= 0:
             return
-        repeatable = self._plan.evals_per_node * self._plan.nodes == 1
-        wanted = 1 if repeatable else self._stock.wanted(self._table.slots, self._durations.quantile(0.5))
-        missing = wanted + self._table.free - len(self._pool) - coming
+        if not proposals.started and (self._running or not self._pool):
+            proposals.start()  # not before the first evaluation runs: its imports would take the cores from that
+        median_s = self._durations.quantile(0.5)
+        wanted = 1 if self._repeatable else self._stock.wanted(self._table.slots, median_s)
+        missing = int(min(room, wanted + self._table.free - len(self._pool) - coming))
         if missing <= 0:
             return
-        if not proposals.started:
-            proposals.start()
-        elif proposals.ready and missing >= min(wanted, 1 + wanted // 4):
-            count = int(min(missing, room))
-            self._asked_at.append((count, time.monotonic()))
-            proposals.ask(count)
+        if not proposals.ready:
+            self._use_spares(missing, median_s)
+        elif missing >= min(room, wanted, 1 + wanted // 4):
+            self._asked_at.append((missing, time.monotonic()))
+            proposals.ask(missing)
+
+    def _use_spares(self, count: int, median_s: float | None) -> None:
+        """Slots that would be idle until the search is up take from the spare configurations."""
+        short = median_s is not None and median_s < SPARES_BELOW_S
+        if self._repeatable or not (short or self._table.free > len(self._pool) + len(self._claiming)):
+            return
+        spares = [self._spares.popleft() for _ in range(min(count, len(self._spares)))]
+        if spares:
+            self._take_proposals(spares)
 
     def _see_whether_done(self) -> None:
         if self._sent:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from hpcsearch.errors import AllocationError
+from hpcsearch.evaluation import Configuration
 
 #: Bytes of an evaluation's output that are kept: the first half and the last half.
 OUTPUT_LIMIT_BYTES = 10_000_000
@@ -50,6 +51,7 @@ class Plan:
     retry_failed: bool = False  # whether an evaluation that failed is tried again, too
     grace_s: float = 10.0  # kept free at the end of the walltime, to kill, record and close
     output_limit_bytes: int = OUTPUT_LIMIT_BYTES
+    spares: tuple[Configuration, ...] = ()  # for slots that would be idle until the search is up
 
     def save(self, path: Path) -> None:
         """Writes the plan."""
@@ -65,7 +67,7 @@ class Plan:
         try:
             values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             launch = values.pop("launch")
-            values["names"] = tuple(values["names"])
+            values["names"], values["spares"] = tuple(values["names"]), tuple(values["spares"])
             return cls(launch=Launch(launch["kind"], tuple(launch["arguments"])), **values)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise AllocationError(

@@ -95,7 +95,7 @@ class Proposals:
         self._peer: Peer | None = None
         self._asked: deque[int] = deque()
         self._restarts = 0
-        self._informed = False
+        self._up = self._informed = False
         self._closing = False
         self.exhausted = False
 
@@ -111,13 +111,13 @@ class Proposals:
 
     @property
     def ready(self) -> bool:
-        """Whether the search knows all that came before it and may be asked."""
-        return self._peer is not None and self._informed
+        """Whether the search is up and knows all that came before it: then an ask is answered at once."""
+        return self._up and self._informed
 
     def start(self) -> None:
         """Starts the search process; it is then to be told the past, see ``inform``."""
         workflow = self._workflow
-        self._informed = False
+        self._up = self._informed = False
         self._asked.clear()
         self._peer = Peer(
             self._loop, [sys.executable, "-P", "-m", "hpcsearch.search.server"], self._take, self._search_ended
@@ -164,7 +164,9 @@ class Proposals:
             self._peer.stop(patience_s=1.0)
 
     def _take(self, message: dict[str, Any]) -> None:
-        if message["op"] == "proposed":
+        if message["op"] == "ready":
+            self._up = True
+        elif message["op"] == "proposed":
             self._asked.popleft()
             self.exhausted = self.exhausted or message["exhausted"]
             self._on_proposed(message["configurations"])

@@ -52,7 +52,7 @@ def statuses(site: Site, ids: Collection[str], query: Query) -> dict[str, Alloca
         stale = not 0 <= now - cache.queried < site.poll_interval_s
         open_ids = [each for each in ids if each not in unseen and not _ended(cache.entries[each])]
         if (stale and open_ids) or (unseen and (stale or not cache.error)):
-            wanted = sorted({*unseen, *_watched(cache, now, site)} if stale else unseen)
+            wanted = sorted({*unseen, *open_ids, *_watched(cache, now, site)} if stale else unseen)
             _ask(cache, wanted, query, now, whole=stale)
         for identifier in ids:
             if identifier in cache.entries:

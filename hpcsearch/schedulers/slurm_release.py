@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import tempfile
@@ -48,9 +47,7 @@ def release(job_id: str, keep: Sequence[str], leave: Sequence[str], folder: Path
     try:
         with tempfile.TemporaryDirectory(prefix="release-", dir=folder) as scratch:
             argv = ["scontrol", "update", f"JobId={job_id}", f"NodeList={compress(keep)}"]
-            # scontrol writes the script only where it believes itself inside the job
-            inside = {**os.environ, "SLURM_JOB_ID": job_id, "SLURM_JOBID": job_id}
-            done = run(argv, _TIMEOUT_S, environment=inside, cwd=Path(scratch))
+            done = run(argv, _TIMEOUT_S, cwd=Path(scratch))
             if done.status == 0:
                 return ReleaseOutcome(True, environment=_environment(Path(scratch, f"slurm_job_{job_id}_resize.sh")))
     except SchedulerError as error:
@@ -61,7 +58,7 @@ def release(job_id: str, keep: Sequence[str], leave: Sequence[str], folder: Path
 
 
 def parse_resize(text: str) -> dict[str, str | None]:
-    """The changes that Slurm's resize script makes to the environment."""
+    """The changes that Slurm's resize script makes: to those variables of the caller's that are stale."""
     changes: dict[str, str | None] = {}
     for line in text.splitlines():
         if match := re.fullmatch(r"export (\w+)=(.*)", line.strip()):

@@ -138,7 +138,14 @@ def validate(request: Request, cwd: Path, steps: Steps) -> Checked:
             known = children.problem()
         with steps.step("Validating run"):
             run_reference = children.run()["reference"]
-    return Checked(known["reference"], run_reference, tuple(known["names"]), known["minimize"], tuple(known["design"]))
+    return Checked(
+        known["reference"],
+        run_reference,
+        tuple(known["names"]),
+        known["minimize"],
+        tuple(known["design"]),
+        tuple(known["spares"]),
+    )
 
 
 def facts(allocation: schedulers.AllocationRequest, job_id: str) -> dict[str, Any]:

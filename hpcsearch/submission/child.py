@@ -17,9 +17,10 @@ from hpcsearch.errors import HpcsearchError, ProblemError
 
 Answer = dict[str, Any]
 
-#: Configurations of the initial design beyond what the slots and starting points take, and at most in all.
-_SPARE = 8
-_DESIGN = 64
+#: Configurations of the initial design beyond what the slots and starting points take.
+_BEYOND = 8
+#: Further ones, which only slots use that would be idle until the search's process is up; at least, and by slot.
+_SPARES, _SPARES_PER_SLOT = 256, 2
 
 
 def check_problem(arguments: Mapping[str, Any]) -> Answer:
@@ -47,17 +48,22 @@ def check_problem(arguments: Mapping[str, Any]) -> Answer:
         raise ProblemError(f"{arguments['reference']} has no hyperparameters.", "Add some with add_hyperparameter.")
     search = create(arguments["search"], loaded, arguments["seed"], **arguments["search_arguments"])
     wanted = design_size(len(loaded.starting_points), arguments["slots"], arguments["max_evals"])
+    design = search.ask(wanted)
+    spares = max(_SPARES, _SPARES_PER_SLOT * arguments["slots"])
+    if arguments["max_evals"] is not None:
+        spares = min(spares, arguments["max_evals"] - len(design))
     return {
         "reference": str(reference),
         "names": loaded.names,
         "minimize": loaded.minimize,
-        "design": search.ask(wanted),
+        "design": design,
+        "spares": search.ask(spares) if spares > 0 else [],
     }
 
 
 def design_size(starting_points: int, slots: int, max_evals: int | None) -> int:
     """How many configurations are proposed before any search process is up: every slot has one, and a few are spare."""
-    wanted = min(max(starting_points, slots) + _SPARE, max(starting_points, slots, _DESIGN))
+    wanted = max(starting_points, slots) + _BEYOND
     return wanted if max_evals is None else min(wanted, max_evals)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 from collections.abc import Iterator, Mapping
@@ -62,7 +63,8 @@ def _fill(draft: Layout, final: Layout, request: Request, checked: Checked, site
         store.add_allocation(engine, allocation_row(1, site, vars(request)))
     finally:
         engine.dispose()
-    write_plan(draft, make_plan(final, 1, site, checked.run, checked.names, cwd, vars(request)))
+    plan = make_plan(final, 1, site, checked.run, checked.names, cwd, vars(request))
+    write_plan(draft, dataclasses.replace(plan, spares=checked.spares))
 
 
 def _workflow_row(request: Request, checked: Checked, cwd: Path) -> dict[str, Any]:

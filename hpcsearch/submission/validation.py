@@ -23,13 +23,14 @@ from hpcsearch.submission.request import Request
 
 @dataclass(frozen=True)
 class Checked:
-    """What submit needs to know of the user's files. Without imports ``names`` and ``design`` are empty."""
+    """What submit needs to know of the user's files. Without imports ``names``, ``design`` and ``spares`` are empty."""
 
     problem: str
     run: str
     names: tuple[str, ...]
     minimize: bool
     design: tuple[Configuration, ...]
+    spares: tuple[Configuration, ...] = ()
 
 
 class Validation:
