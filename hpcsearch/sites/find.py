@@ -65,32 +65,47 @@ def find_site(
     known = site_files(search_path(workflow, variables))
     if name is None:
         name = LOCAL if queue == LOCAL else detect(known, variables)
-    return load_site(*_files(name, known))
+    return load_site(*files_of(name, known))
 
 
 def detect(known: Mapping[str, Sequence[Path]], environment: Mapping[str, str]) -> str:
     """The name of the site that this machine is: by the files' rules, else by its scheduler's commands, else local."""
-    hosts = {socket.gethostname(), os.uname().nodename}
+    return explain_detection(known, environment)[0]
+
+
+def explain_detection(known: Mapping[str, Sequence[Path]], environment: Mapping[str, str]) -> tuple[str, str]:
+    """The name that ``detect`` gives, and a sentence that says why."""
+    hosts = sorted({socket.gethostname(), os.uname().nodename})
     for name, files in known.items():
         table: dict[str, object] = {}
         for file in files:
             table = merge(table, read_table(file))
         rules = table.get("detect")
-        if isinstance(rules, dict) and _matches(rules, hosts, environment):
-            return name
+        if isinstance(rules, dict) and (why := _match(rules, hosts, environment)):
+            return name, why
     path = environment.get("PATH")
-    commands = [name for name, command in GENERIC.items() if name in known and shutil.which(command, path=path)]
-    return commands[0] if commands else LOCAL
+    for name, command in GENERIC.items():
+        if name in known and shutil.which(command, path=path):
+            return name, f"No site file describes {hosts[0]}, but the command {command} is here."
+    commands = " and ".join(GENERIC.values())
+    return LOCAL, f"No site file describes {hosts[0]}, and neither of the commands {commands} is here."
 
 
-def _matches(rules: Mapping[str, object], hosts: set[str], environment: Mapping[str, str]) -> bool:
+def _match(rules: Mapping[str, object], hosts: Sequence[str], environment: Mapping[str, str]) -> str:
+    """The rule that matches, as a sentence; empty when none does."""
     patterns, variables = rules.get("hostnames"), rules.get("variables")
-    if isinstance(patterns, list) and any(fnmatch.fnmatch(host, pattern) for host in hosts for pattern in patterns):
-        return True
-    return isinstance(variables, dict) and any(environment.get(key) == value for key, value in variables.items())
+    for pattern in patterns if isinstance(patterns, list) else ():
+        for host in hosts:
+            if fnmatch.fnmatch(host, pattern):
+                return f"The host name {host} is like {pattern}."
+    for key, value in variables.items() if isinstance(variables, dict) else ():
+        if environment.get(key) == value:
+            return f"The variable {key} is {value}."
+    return ""
 
 
-def _files(name: str, known: Mapping[str, Sequence[Path]]) -> Sequence[Path]:
+def files_of(name: str, known: Mapping[str, Sequence[Path]]) -> Sequence[Path]:
+    """The files of the site called ``name``, weakest first; raises SiteError, with the nearest name, for none."""
     if name in known:
         return known[name]
     centres = [stem for stem in known if stem.startswith(f"{name}-")]

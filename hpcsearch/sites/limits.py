@@ -32,7 +32,8 @@ def check_request(site: Site, queue_name: str, nodes: int, walltime_s: int, acco
 
 def _refusal(site: Site, queue: Queue, nodes: int, walltime_s: int, wrong: str, asked: str) -> LimitError:
     start = f"queue {queue.name} {wrong} on {site.name}"
-    others = [other for other in site.queues if other.name != queue.name and not other.by_request]
+    unasked = [other for other in site.queues if not other.by_request and not other.preemptable]
+    others = [other for other in unasked if other.name != queue.name]
     fitting = [other for other in others if _fits(other, nodes, walltime_s)]
     if fitting:
         names = " or ".join(f"{other.name} ({_up_to(other, nodes)})" for other in fitting)

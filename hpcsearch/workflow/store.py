@@ -7,12 +7,13 @@ that was stopped, and woke after another had taken over, writes nothing.
 from __future__ import annotations
 
 import json
+import operator
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Engine, bindparam, func, insert, literal, select, update
+from sqlalchemy import Connection, Dialect, Engine, Insert, Update, bindparam, func, insert, literal, select, update
 
 from hpcsearch.evaluation import Configuration, State, check_transition
 from hpcsearch.workflow import schema
@@ -60,8 +61,8 @@ def _propose(connection: Connection, configurations: Sequence[Configuration]) ->
         update(schema.workflow).values(next_id=budget.next_id + len(accepted), claimed=budget.claimed + len(accepted))
     )
     now = time.time()
-    connection.execute(
-        insert(schema.evaluation),
+    _ADD_EVALUATION.run(
+        connection,
         [
             {
                 "id": number,
@@ -79,32 +80,63 @@ def _propose(connection: Connection, configurations: Sequence[Configuration]) ->
 
 _evaluation, _attempt = schema.evaluation, schema.attempt
 
-_START_EVALUATION = (
+
+def _set(names: str) -> dict[str, Any]:
+    return {name: bindparam(name) for name in names.split()}
+
+
+class _Prepared:
+    """A statement that is compiled once, for thousands of rows as dictionaries: the driver's hot path."""
+
+    def __init__(self, statement: Insert | Update) -> None:
+        self._statement = statement
+        self._by_dialect: dict[str, tuple[str, Callable[[Row], tuple[Any, ...]]]] = {}
+
+    def _compiled(self, dialect: Dialect) -> tuple[str, Callable[[Row], tuple[Any, ...]]]:
+        if dialect.name not in self._by_dialect:
+            compiled = self._statement.compile(dialect=dialect)
+            self._by_dialect[dialect.name] = str(compiled), operator.itemgetter(*(compiled.positiontup or ()))
+        return self._by_dialect[dialect.name]
+
+    def run(self, connection: Connection, rows: list[Row]) -> None:
+        """Executes the statement for each row; extra values in a row are passed over."""
+        if rows:
+            text, values = self._compiled(connection.dialect)
+            connection.exec_driver_sql(text, [values(row) for row in rows])
+
+
+_START_EVALUATION = _Prepared(
     update(_evaluation)
     .where(_evaluation.c.id == bindparam("evaluation"))
-    .values({name: bindparam(name) for name in ("state", "attempt", "allocation", "node", "slot", "started_at")})
+    .values(_set("state attempt allocation node slot started_at"))
 )
-_END_EVALUATION = (
+_END_EVALUATION = _Prepared(
     update(_evaluation)
     .where(_evaluation.c.id == bindparam("evaluation"))
     .values(
-        {
-            name: bindparam(name)
-            for name in (
-                "state attempt failures allocation node slot started_at ended_at duration_s objective metadata "
-                "error_kind error_message traceback gathered_at"
-            ).split()
-        }
+        _set(
+            "state attempt failures allocation node slot started_at ended_at duration_s objective metadata "
+            "error_kind error_message traceback gathered_at"
+        )
     )
 )
-_REQUEUE_EVALUATION = (
-    update(_evaluation).where(_evaluation.c.id == bindparam("evaluation")).values(state=State.PROPOSED.value)
+_REQUEUE_EVALUATION = _Prepared(
+    update(_evaluation).where(_evaluation.c.id == bindparam("evaluation")).values(_set("state"))
 )
-_END_ATTEMPT = (
+_ADD_ATTEMPT = _Prepared(
+    insert(_attempt).values(
+        _set("evaluation allocation token node slot state started_at ended_at error_kind error_message")
+        | {"number": bindparam("attempt")}
+    )
+)
+_END_ATTEMPT = _Prepared(
     update(_attempt)
-    .where(_attempt.c.evaluation == bindparam("of"), _attempt.c.number == bindparam("attempt"))
-    .values({name: bindparam(name) for name in ("state", "ended_at", "error_kind", "error_message")})
+    .where(_attempt.c.evaluation == bindparam("evaluation"), _attempt.c.number == bindparam("attempt"))
+    .values(_set("state ended_at error_kind error_message"))
 )
+_ADD_EVENT = _Prepared(insert(schema.event).values(_set("evaluation attempt allocation state at")))
+_ADD_REPORT = _Prepared(insert(schema.report).values(_set("evaluation attempt step at metrics")))
+_ADD_EVALUATION = _Prepared(insert(_evaluation).values(_set("id configuration state proposed_at attempt failures")))
 
 
 def commit(
@@ -125,38 +157,24 @@ def commit(
 
 
 def _write_batch(connection: Connection, token: str, allocation: int, batch: Batch) -> None:
-    ended = {(row["evaluation"], row["attempt"]) for row in batch.ended}
-    # What started and ended within one batch needs only its end in the evaluation's row, and one row in attempt.
-    started = [row for row in batch.started if (row["evaluation"], row["attempt"]) not in ended]
-    whole = {(row["evaluation"], row["attempt"]) for row in batch.started} & ended
-    attempts = [
-        {"number": row["attempt"], "token": token, "ended_at": None, "error_kind": None, "error_message": None, **row}
-        for row in (*started, *(row for row in batch.ended if (row["evaluation"], row["attempt"]) in whole))
-    ]
-    closed = [
-        {"of": row["evaluation"], **row} for row in batch.ended if (row["evaluation"], row["attempt"]) not in whole
-    ]
-    events = [
-        {"evaluation": row["evaluation"], "attempt": row["attempt"], "allocation": allocation, "state": state, "at": at}
-        for rows, state_of, time_of in (
-            (batch.started, State.RUNNING.value, "started_at"),
-            (batch.ended, None, "ended_at"),
-            (batch.requeued, State.PROPOSED.value, "at"),
-        )
-        for row in rows
-        for state, at in ((state_of or row["state"], row[time_of]),)
-    ]
-    for statement, rows in (
-        (_START_EVALUATION, started),
-        (insert(_attempt), attempts),
-        (_END_EVALUATION, batch.ended),
-        (_END_ATTEMPT, closed),
-        (_REQUEUE_EVALUATION, batch.requeued),
-        (insert(schema.event), events),
-        (insert(schema.report), batch.reports),
-    ):
-        if rows:
-            connection.execute(statement, rows)
+    over = {(row["evaluation"], row["attempt"]) for row in batch.ended}
+    begun = {(row["evaluation"], row["attempt"]) for row in batch.started}
+    # What began and ended within one batch needs only its end in the evaluation's row, and one row in attempt.
+    started = [row for row in batch.started if (row["evaluation"], row["attempt"]) not in over]
+    closed = [row for row in batch.ended if (row["evaluation"], row["attempt"]) not in begun]
+    whole = [row for row in batch.ended if (row["evaluation"], row["attempt"]) in begun]
+    no_end = {"ended_at": None, "error_kind": None, "error_message": None}
+    requeued = [row | {"state": State.PROPOSED.value, "allocation": allocation} for row in batch.requeued]
+    _START_EVALUATION.run(connection, started)
+    _ADD_ATTEMPT.run(connection, [row | no_end | {"token": token} for row in started])
+    _ADD_ATTEMPT.run(connection, [row | {"token": token} for row in whole])
+    _END_EVALUATION.run(connection, batch.ended)
+    _END_ATTEMPT.run(connection, closed)
+    _REQUEUE_EVALUATION.run(connection, requeued)
+    _ADD_EVENT.run(connection, [row | {"at": row["started_at"]} for row in batch.started])
+    _ADD_EVENT.run(connection, [row | {"at": row["ended_at"]} for row in batch.ended])
+    _ADD_EVENT.run(connection, requeued)
+    _ADD_REPORT.run(connection, batch.reports)
     for row in batch.nodes:
         _write_node(connection, allocation, row)
 
