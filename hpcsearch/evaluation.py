@@ -29,7 +29,7 @@ class State(enum.StrEnum):
 
 _S = State
 
-#: Every change of state that may be recorded. LOST, INTERRUPTED and FAILED go back to PROPOSED when another attempt is due.
+#: Every change of state that may be recorded. LOST, INTERRUPTED and FAILED go back to PROPOSED for another attempt.
 TRANSITIONS: Mapping[State, frozenset[State]] = {
     _S.PROPOSED: frozenset({_S.RUNNING, _S.CANCELLED}),
     _S.RUNNING: frozenset({_S.FINISHED, _S.FAILED, _S.TIMED_OUT, _S.STOPPED, _S.LOST, _S.INTERRUPTED, _S.CANCELLED}),

@@ -37,8 +37,8 @@ PREFETCH_BELOW_S = 0.1
 MAX_DEPTH, ROUND_TRIP_S = 8, 0.005
 #: Evaluations that wait behind one that takes this much longer than usual are taken back.
 STUCK_FACTOR, STUCK_AT_LEAST_S = 5.0, 0.1
-#: While evaluations are shorter than this (seconds, median), spares are used before a slot is idle: the search's process
-#: takes about as long to come up.
+#: While evaluations are shorter than this (seconds, median), spares are used before a slot is idle: the search takes
+#: about as long to come up.
 SPARES_BELOW_S = 1.0
 #: A death by one of these may be the scheduler ending everything: it is judged after so long (seconds).
 ENDING_SIGNALS = frozenset({signal.SIGTERM, signal.SIGKILL, signal.SIGINT, signal.SIGHUP})
@@ -78,7 +78,7 @@ class Driver:
         self._clock = Clock(plan, ends_at, self._durations)
         self._table = NodeTable()
         hosts = launch.hosts(plan.launch)
-        self._nodes_left = set(hosts)
+        self._nodes_left = {host.name for host in hosts}
         # The agents first: they come up while the database is opened.
         self._executor: Executor = SlotExecutor(self._loop, plan, hosts, self._clock.time_left_s, self)
         self._recording = Recording(self._loop, plan, ends_at, self)
@@ -267,6 +267,7 @@ class Driver:
             self._loop,
             workflow,
             self._repeatable,
+            self._recording.learned,
             self._take_proposals,
             self._recording.ask_history,
             self._search_failed,

@@ -20,26 +20,35 @@ class Placement:
     slot: int
 
 
-def plan_slots(cores: Sequence[int], gpus: Sequence[str], slots: int, bind: bool) -> list[Share]:
+def plan_slots(cores: Sequence[Sequence[int]], gpus: Sequence[str], slots: int, bind: bool) -> list[Share]:
     """Divides a node among its slots: disjoint cores in the mask's order, and disjoint GPUs.
 
-    Cores or GPUs that do not divide evenly go one each to the first slots.
+    What does not divide evenly goes one each to the first slots. Where there are fewer cores than slots, but enough
+    hardware threads, those are divided.
+
+    Args:
+        cores: the CPUs (hardware threads) of each core that the node's agent may use.
+        gpus: its GPUs.
+        slots: how many slots the node is to have.
+        bind: whether slots are held to cores of their own.
 
     Raises:
-        AllocationError: there are fewer cores than slots, and sharing cores was not asked for.
+        AllocationError: there are fewer CPUs than slots, and sharing them was not asked for.
     """
-    if bind and len(cores) < slots:
-        raise AllocationError(
-            f"{slots} evaluations at once on one node need {slots} cores, and its agent was given {len(cores)}.",
-            f"Ask for at most {len(cores)} with --evals-per-node, or let evaluations share cores with --no-bind.",
-        )
     gpu_parts = _divide(gpus, slots)
     if not bind:
-        share = max(1, len(cores) // slots)
-        return [Share(tuple(cores[:share]), tuple(part), bound=False) for part in gpu_parts]
+        everything = tuple(cpu for core in cores for cpu in core)
+        threads = max(1, len(cores) // slots)
+        return [Share(everything, threads, tuple(part), bound=False) for part in gpu_parts]
+    units = cores if len(cores) >= slots else [[cpu] for core in cores for cpu in core]
+    if len(units) < slots:
+        raise AllocationError(
+            f"{slots} evaluations at once on one node need {slots} cores, and its agent was given {len(units)}.",
+            f"Ask for at most {len(units)} with --evals-per-node, or let evaluations share cores with --no-bind.",
+        )
     return [
-        Share(tuple(core_part), tuple(gpu_part), bound=True)
-        for core_part, gpu_part in zip(_divide(cores, slots), gpu_parts, strict=True)
+        Share(tuple(cpu for unit in units for cpu in unit), len(units), tuple(gpus), bound=True)
+        for units, gpus in zip(_divide(units, slots), gpu_parts, strict=True)
     ]
 
 

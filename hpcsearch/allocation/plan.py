@@ -42,6 +42,9 @@ class Plan:
     walltime_s: float
     launch: Launch = Launch()
     gpu_variable: str = "CUDA_VISIBLE_DEVICES"
+    cores: int = 0  # that the site says an agent has on each node, at least; 0: unknown
+    reserved_cores: tuple[int, ...] = ()  # CPUs that belong to the system
+    gpu_order: tuple[int, ...] = ()  # GPU numbers in the order of the cores next to them
     evals_per_node: int = 1
     bind: bool = True
     slot_reuse: str = "auto"  # auto, always, never, or a number of evaluations
@@ -67,7 +70,8 @@ class Plan:
         try:
             values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             launch = values.pop("launch")
-            values["names"], values["spares"] = tuple(values["names"]), tuple(values["spares"])
+            for name in ("names", "spares", "reserved_cores", "gpu_order"):
+                values[name] = tuple(values[name])
             return cls(launch=Launch(launch["kind"], tuple(launch["arguments"])), **values)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise AllocationError(

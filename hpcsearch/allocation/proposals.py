@@ -72,6 +72,7 @@ class Proposals:
         loop: the driver's.
         workflow: the workflow's row: problem, search, its arguments, seed.
         blocking: fit in the call, so that a search with one slot and a seed can be repeated exactly.
+        on_ready: called with the hyperparameters' names and the sense of the objective, once the problem is loaded.
         on_proposed: called with what was asked for.
         on_restart: called when the search needs to be told everything from the beginning.
         on_failed: called with a sentence when there is no search any more.
@@ -82,6 +83,7 @@ class Proposals:
         loop: Loop,
         workflow: Mapping[str, Any],
         blocking: bool,
+        on_ready: Callable[[list[str], bool], None],
         on_proposed: Callable[[list[Configuration]], None],
         on_restart: Callable[[], None],
         on_failed: Callable[[str], None],
@@ -89,6 +91,7 @@ class Proposals:
         self._loop = loop
         self._workflow = workflow
         self._blocking = blocking
+        self._on_ready = on_ready
         self._on_proposed = on_proposed
         self._on_restart = on_restart
         self._on_failed = on_failed
@@ -166,6 +169,7 @@ class Proposals:
     def _take(self, message: dict[str, Any]) -> None:
         if message["op"] == "ready":
             self._up = True
+            self._on_ready(message["names"], message["minimize"])
         elif message["op"] == "proposed":
             self._asked.popleft()
             self.exhausted = self.exhausted or message["exhausted"]

@@ -58,6 +58,8 @@ class Recorder:
                 for message in messages:
                     if message["op"] == records.HISTORY:
                         self._tell_history()
+                    elif message["op"] == records.LEARNED:
+                        self._learn(message["names"], message["minimize"])
                     elif message["op"] == records.CLOSE:
                         self._close(message)
                         return
@@ -114,8 +116,12 @@ class Recorder:
             durations=durations,
             period_s=period_s,
         )
-        names = json.loads(workflow["names"])
-        self._results = ResultsFile(self._layout.results, names, workflow["started_at"])
+        self._names: list[str] = json.loads(workflow["names"])
+        self._started_at: float = workflow["started_at"]
+        self._mend_results()
+
+    def _mend_results(self) -> None:
+        self._results = ResultsFile(self._layout.results, self._names, self._started_at)
         with self._engine.connect() as connection:
             self._results.mend(connection)
 
@@ -204,6 +210,12 @@ class Recorder:
             self._say(records.BUSY, reason=f"results.csv cannot be written: {error.strerror}", for_s=0.0)
 
     # ---- the rest
+
+    def _learn(self, names: list[str], minimize: bool) -> None:
+        if names != self._names:
+            store.describe_problem(self._engine, self._token, names, minimize)
+            self._names = names
+            self._mend_results()
 
     def _tell_history(self) -> None:
         with self._engine.connect() as connection:

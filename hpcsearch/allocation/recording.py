@@ -125,6 +125,10 @@ class Recording:
         """New configurations, to be counted against the budget; see ``RecordingListener.proposed``."""
         self._rows.setdefault("configurations", []).extend(configurations)
 
+    def learned(self, names: list[str], minimize: bool) -> None:
+        """What the problem says; news only where submit was told not to import it."""
+        self._peer.send({"op": records.LEARNED, "names": names, "minimize": minimize})
+
     def ask_history(self) -> None:
         """Asks for all that ended before; see ``RecordingListener.history``."""
         self._peer.send({"op": records.HISTORY})

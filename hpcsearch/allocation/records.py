@@ -10,6 +10,7 @@ from typing import Any
 
 # Driver to recorder: {"op": ...}
 OPEN = "open"  # directory, allocation, deadline_at
+LEARNED = "learned"  # names, minimize: what the problem says, where submit did not import it
 HISTORY = "history"  # everything that has ended, for the search
 COMMIT = "commit"  # number, and rows by kind: started, ended, requeued, reports, nodes, configurations
 CLOSE = "close"  # outcome, finished

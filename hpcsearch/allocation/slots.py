@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from hpcsearch.allocation.executor import Ended, Listener
-from hpcsearch.allocation.launch import agent_argv
+from hpcsearch.allocation.launch import Host, agent_argv
 from hpcsearch.allocation.loop import Loop
 from hpcsearch.allocation.nodes import Placement, plan_slots
 from hpcsearch.allocation.peer import Peer
@@ -32,8 +32,9 @@ MAX_STARTING = 64
 class _Agent:
     """One node's agent, and what was sent to it: evaluations by id, with their slot and whether they have begun."""
 
-    def __init__(self, host: str) -> None:
-        self.host = host
+    def __init__(self, host: Host) -> None:
+        self.place = host
+        self.host = host.name
         self.restarts = 0
         self.peer: Peer | None = None
         self.up = False
@@ -54,13 +55,13 @@ class SlotExecutor:
         listener: who is told what happens.
     """
 
-    def __init__(self, loop: Loop, plan: Plan, hosts: Sequence[str], time_left_s: float, listener: Listener) -> None:
+    def __init__(self, loop: Loop, plan: Plan, hosts: Sequence[Host], time_left_s: float, listener: Listener) -> None:
         self._loop = loop
         self._plan = plan
         self._listener = listener
         self._ends_s = time.monotonic() + time_left_s
-        self._agents = {host: _Agent(host) for host in hosts}
-        self._to_start = list(reversed(hosts))
+        self._agents = {host.name: _Agent(host) for host in hosts}
+        self._to_start = [host.name for host in reversed(hosts)]
         self._starting = 0
         self._orders: dict[str, list[list[Any]]] = defaultdict(list)
         self._where: dict[int, str] = {}
@@ -120,7 +121,7 @@ class SlotExecutor:
         agent.heard_s = time.monotonic()
         agent.peer = Peer(
             self._loop,
-            agent_argv(agent.host, self._plan.launch),
+            agent_argv(agent.place, self._plan.launch),
             lambda events: self._take(agent, events),
             lambda: self._agent_ended(agent),
         )
@@ -135,7 +136,7 @@ class SlotExecutor:
         self._start_agents()
         plan = self._plan
         try:
-            shares = plan_slots(facts["cores"], facts["gpus"], plan.evals_per_node, plan.bind)
+            shares = _shares(plan, facts)
         except AllocationError as error:
             self._give_up(agent, str(error))
             return
@@ -278,6 +279,24 @@ _EVENTS: Mapping[str, Callable[..., None]] = {
     protocol.TERMINATING: SlotExecutor._terminating,
     protocol.BEAT: SlotExecutor._nothing,
 }
+
+
+def _shares(plan: Plan, facts: Mapping[str, Any]) -> list[protocol.Share]:
+    """What each slot of a node gets, by what its agent found there.
+
+    Raises:
+        AllocationError: the agent has fewer cores than planned: the launcher has bound it, or the site file is wrong.
+    """
+    if plan.bind and len(facts["cores"]) < plan.cores:
+        raise AllocationError(
+            f"The agent on {facts['host']} was given {len(facts['cores'])} of {plan.cores} cores.",
+            "Its launcher has bound it: see agent_arguments in the site file, or take what is there with --no-bind.",
+        )
+    cores = [core for core in facts["cores"] if core[0] not in plan.reserved_cores]
+    gpus = facts["gpus"]
+    if len(gpus) == len(plan.gpu_order):
+        gpus = [gpus[number] for number in plan.gpu_order]
+    return plan_slots(cores, gpus, plan.evals_per_node, plan.bind)
 
 
 def _reuse(setting: str, owns_gpus: bool) -> int:

@@ -58,8 +58,8 @@ def check(file: Path, script: bool) -> None:
         for request in list(checks.sample_requests(site))[:1]:
             click.echo(checks.check_script(request))
     over = f", over {', '.join(map(str, below))}" if below else ""
-    count = f"{len(site.queues)} queue{'' if len(site.queues) == 1 else 's'}"
-    click.echo(f"OK: {file}{over}: site {site.name}, {site.scheduler}, {count}, {checked.scripts} job scripts rendered.")
+    counts = f"queues: {len(site.queues)}, job scripts rendered: {checked.scripts}"
+    click.echo(f"OK: {file}{over}: site {site.name}, {site.scheduler}, {counts}.")
     for text in checked.advice:
         click.echo(f"Note: {text}")
 

@@ -10,7 +10,7 @@ each one line::
 
 Answers, in the order of what they answer::
 
-    {"op": "ready"}
+    {"op": "ready", "names": ["lr", ...], "minimize": false}
     {"op": "proposed", "configurations": [configuration, ...], "exhausted": false}
     {"op": "failed", "kind": "SearchError", "message": "...", "hint": "..."}
 
@@ -71,7 +71,7 @@ class Server:
             background=message.get("background", True),
             **message.get("arguments", {}),
         )
-        return {"op": "ready"}
+        return {"op": "ready", "names": problem.names, "minimize": problem.minimize}
 
     def pending(self, message: Message) -> None:
         self._started.pending(message["configurations"])

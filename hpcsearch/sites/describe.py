@@ -62,6 +62,8 @@ def _queue_lines(site: Site) -> Iterator[str]:
 
 
 def _range(tier: Tier) -> str:
+    if tier.min_nodes == tier.max_nodes:
+        return str(tier.min_nodes)
     return f"{tier.min_nodes}-{tier.max_nodes}" if tier.max_nodes else f"{tier.min_nodes} and more"
 
 
@@ -78,7 +80,7 @@ def _remarks(queue: Queue) -> str:
         node_text(queue.node): queue.node != NodeShape(),
         f"{queue.cpus_per_node} CPUs of shared nodes": queue.cpus_per_node,
         f"{queue.max_running} running for a user": queue.max_running,
-        f"{queue.max_jobs} jobs for a user": queue.max_jobs,
+        f"{queue.max_jobs} job{'' if queue.max_jobs == 1 else 's'} for a user": queue.max_jobs,
         f"at least {format_duration(queue.min_walltime_s)}": queue.min_walltime_s,
         queue.note: queue.note,
     }

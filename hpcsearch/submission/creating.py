@@ -93,6 +93,8 @@ def make_plan(
     layout: Layout, number: int, site: Site, run: str, names: tuple[str, ...], cwd: Path, facts: Mapping[str, Any]
 ) -> Plan:
     """The orders of an allocation from its facts by name."""
+    queue = site.queue(facts["queue"])
+    node = queue.node if queue.node.cores else site.node
     return Plan(
         workflow=layout.name,
         directory=str(layout.root),
@@ -105,7 +107,10 @@ def make_plan(
         nodes=facts["nodes"],
         walltime_s=facts["walltime_s"],
         launch=Launch(site.launcher.kind, site.launcher.agent_arguments),
-        gpu_variable=site.node.gpu_variable or Plan.gpu_variable,
+        cores=queue.cpus_per_node // node.threads_per_core or max(0, node.cores - len(node.reserved_cores)),
+        reserved_cores=node.reserved_cores,
+        gpu_order=node.gpu_order,
+        gpu_variable=node.gpu_variable or Plan.gpu_variable,
         **{name: facts[name] for name in SETTINGS},
     )
 

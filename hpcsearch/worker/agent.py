@@ -21,7 +21,7 @@ from hpcsearch.evaluation import State
 from hpcsearch.worker import protocol
 from hpcsearch.worker import slot as slot_process
 from hpcsearch.worker.channel import Channel, ClosedError, standard_channel
-from hpcsearch.worker.environment import scrubbed, visible_gpus
+from hpcsearch.worker.environment import own_cores, scrubbed, visible_gpus
 from hpcsearch.worker.processes import become_subreaper, kill_descendants, name_process, reap_children
 from hpcsearch.worker.slot import SlotOrders
 from hpcsearch.worker.slotprocess import SlotProcess, Task, describe_end
@@ -85,7 +85,7 @@ class Agent:
         return {
             "host": socket.gethostname(),
             "pid": os.getpid(),
-            "cores": sorted(os.sched_getaffinity(0)),
+            "cores": own_cores(),
             "gpus": visible_gpus(os.environ),
             "memory_mb": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20,
             "python": sys.version.split()[0],
@@ -113,7 +113,7 @@ class Agent:
                     self._timeout_s,
                     orders.reuse,
                 ),
-                protocol.Share(tuple(share["cores"]), tuple(share["gpus"]), share["bound"]),
+                protocol.Share(**share),
                 orders.gpu_variable,
                 orders.output_limit_bytes,
             )

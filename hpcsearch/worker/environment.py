@@ -50,9 +50,29 @@ def _amd_gpus() -> int:
     return sum(file.read_text().strip() != "0" for file in nodes.glob("*/gpu_id"))
 
 
-def slot_variables(index: int, cores: int, gpus: Sequence[str], gpu_variable: str) -> dict[str, str]:
+def own_cores() -> list[list[int]]:
+    """The cores that this process may use, each as its CPUs (hardware threads), of those in its affinity mask."""
+    mask = os.sched_getaffinity(0)
+    cores: dict[tuple[int, ...], None] = {}
+    for cpu in sorted(mask):
+        file = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
+        siblings = _cpus(file.read_text()) if file.exists() else {cpu}
+        cores[tuple(sorted(siblings & mask))] = None
+    return [list(core) for core in cores]
+
+
+def _cpus(text: str) -> set[int]:
+    """The numbers in a list like ``0-3,8``."""
+    found: set[int] = set()
+    for part in text.strip().split(","):
+        first, _, last = part.partition("-")
+        found.update(range(int(first), int(last or first) + 1))
+    return found
+
+
+def slot_variables(index: int, threads: int, gpus: Sequence[str], gpu_variable: str) -> dict[str, str]:
     """What a slot adds: its number, as many threads as it has cores, and its GPUs."""
-    variables = {"HPCSEARCH_SLOT": str(index), "OMP_NUM_THREADS": str(max(1, cores))}
+    variables = {"HPCSEARCH_SLOT": str(index), "OMP_NUM_THREADS": str(max(1, threads))}
     if gpus:
         variables[gpu_variable] = ",".join(gpus)
     return variables

@@ -19,7 +19,7 @@ KILL = "kill"  # evaluations: [id, ...], state: how they end
 EXIT = "exit"  # end everything, then yourself
 
 # Agent to driver.
-HELLO = "hello"  # {host, pid, cores, gpus, memory_mb, python}: once, first
+HELLO = "hello"  # {host, pid, cores: [[CPU, ...], ...], gpus, memory_mb, python}: once, first
 READY = "ready"  # slot: its run function is loaded
 UNLOADABLE = "unloadable"  # slot, failure: its run function cannot be loaded
 STARTED = "started"  # id, attempt, slot, at
@@ -32,9 +32,14 @@ BEAT = "beat"
 
 @dataclass(frozen=True)
 class Share:
-    """A slot's share of its node: cores and GPUs. ``bound`` says whether it is held to its cores."""
+    """A slot's share of its node: CPUs (hardware threads) and GPUs.
 
-    cores: tuple[int, ...]
+    ``threads`` is how many threads of its own an evaluation may use: one for each core. ``bound`` says whether it is
+    held to its CPUs.
+    """
+
+    cpus: tuple[int, ...]
+    threads: int
     gpus: tuple[str, ...]
     bound: bool
 
@@ -43,7 +48,7 @@ class Share:
 class Setup:
     """What an agent needs to know before the first evaluation."""
 
-    slots: list[dict[str, Any]]  # [{cores, gpus, bound}, ...]
+    slots: list[dict[str, Any]]  # Shares
     run: str
     names: list[str]
     cwd: str

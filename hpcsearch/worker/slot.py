@@ -70,7 +70,7 @@ def serve(orders: SlotOrders, commands: socket.socket, results_fd: int, output_f
     outbox = _Outbox(results_fd)
     os.chdir(orders.cwd)
     try:
-        run = as_run_function(load(Reference.parse(orders.run, "run", orders.cwd)), orders.names)
+        run = as_run_function(load(Reference.parse(orders.run, "run", orders.cwd)), orders.names or None)
     except HpcsearchError as error:
         failure = {"kind": type(error).__name__, "message": error.message, "traceback": error.hint}
         outbox.send([UNLOADABLE, failure])

@@ -166,9 +166,9 @@ class SlotProcess:
             os.dup2(output, 2)
             _close_all_but(self._unread.fileno(), results, output)
             if self._share.bound:
-                os.sched_setaffinity(0, self._share.cores)
+                os.sched_setaffinity(0, self._share.cpus)
             os.environ.update(
-                slot_variables(self.orders.index, len(self._share.cores), self._share.gpus, self._gpu_variable)
+                slot_variables(self.orders.index, self._share.threads, self._share.gpus, self._gpu_variable)
             )
             for stream in (sys.stdout, sys.stderr):
                 getattr(stream, "reconfigure", lambda **_: None)(line_buffering=True)

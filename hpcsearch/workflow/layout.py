@@ -90,7 +90,8 @@ def list_layouts(root: str | os.PathLike[str] | None = None) -> list[Layout]:
     folder = workflows_root(root)
     if not folder.is_dir():
         return []
-    return [Layout(entry) for entry in sorted(folder.iterdir()) if (entry / "workflow.db").is_file()]
+    entries = [entry for entry in sorted(folder.iterdir()) if not entry.name.startswith(".")]  # those are drafts
+    return [Layout(entry) for entry in entries if (entry / "workflow.db").is_file()]
 
 
 def refuse_taken(layout: Layout) -> None:

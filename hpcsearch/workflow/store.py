@@ -186,6 +186,13 @@ def _write_node(connection: Connection, allocation: int, row: Row) -> None:
         connection.execute(insert(table).values(allocation=allocation, **row))
 
 
+def describe_problem(engine: Engine, token: str, names: Sequence[str], minimize: bool) -> None:
+    """Records what the problem says of itself, where submit did not import it."""
+    with engine.begin() as connection:
+        fence(connection, token)
+        connection.execute(update(schema.workflow).values(names=json.dumps(list(names)), minimize=int(minimize)))
+
+
 def begin_allocation(engine: Engine, token: str, allocation: int, deadline_at: float) -> None:
     """An allocation's driver begins: what an earlier driver had running when it ended is to be run again."""
     now = time.time()

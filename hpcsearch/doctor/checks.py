@@ -1,0 +1,181 @@
+"""The checks, in the order in which they are shown; each is a function of what has been found so far."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from hpcsearch import schedulers
+from hpcsearch.doctor.filesystem import check_folder
+from hpcsearch.doctor.finding import Finding, failed, look, ok
+from hpcsearch.errors import HpcsearchError
+from hpcsearch.schedulers.command import run
+from hpcsearch.sites.check import check_script, sample_requests
+from hpcsearch.sites.find import explain_detection, files_of, search_path, site_files
+from hpcsearch.sites.load import load_site
+from hpcsearch.sites.model import Site
+
+_PACKAGES = ("ConfigSpace", "click", "h5py", "jinja2", "numpy", "rich", "sklearn", "sqlalchemy", "submitit")
+
+#: Folders that other nodes do not have.
+_NODE_LOCAL = ("/tmp", "/var/tmp", "/dev/shm", "/run")
+
+#: Scheduler -> the commands that are needed, and one whose first line of output tells the version.
+_COMMANDS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "slurm": (("sbatch", "squeue", "scancel", "scontrol"), ("sbatch", "--version")),
+    "pbs": (("qsub", "qstat", "qdel"), ("qsub", "--version")),
+    "local": ((), ()),
+}
+_LAUNCHERS: Mapping[str, str] = {"srun": "srun", "pals": "mpiexec", "hydra": "mpiexec", "openmpi": "mpirun"}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is examined: a site, where workflows go, and the environment."""
+
+    site: Site
+    root: Path
+    environment: Mapping[str, str]
+
+
+def examine(site_name: str | None, root: Path, environment: Mapping[str, str]) -> Iterator[Finding]:
+    """The findings one by one; what needs a site is left out when there is none."""
+    yield _python()
+    try:
+        known = site_files(search_path(environment=environment))
+        name, why = (site_name, "It was named.") if site_name else explain_detection(known, environment)
+        site = load_site(*files_of(name, known))
+    except HpcsearchError as error:
+        yield failed("site", error.message, error.hint)
+        yield check_folder(root)
+        return
+    yield _site(site, why)
+    setting = Setting(site, root, environment)
+    for check in _CHECKS:
+        yield check(setting)
+
+
+def _python() -> Finding:
+    where = f"Python {'.'.join(map(str, sys.version_info[:3]))} at {sys.executable}"
+    missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        return failed("Python", f"{where} lacks {', '.join(missing)}.", "Type: pip install --force-reinstall hpcsearch.")
+    if sys.prefix.startswith(_NODE_LOCAL):
+        return look(
+            "Python",
+            f"{where} is in a folder that other nodes may not have.",
+            "Install hpcsearch into an environment on a file system that compute nodes share.",
+        )
+    return ok("Python", f"{where}.")
+
+
+def _site(site: Site, why: str) -> Finding:
+    found = f"{site.name} ({site.scheduler}). {why}"
+    if site.open_queues:
+        advice = "A file for this machine would check requests before they are submitted: see `hpcsearch site check`."
+        return look("site", found, advice)
+    return ok("site", found)
+
+
+def _scheduler(setting: Setting) -> Finding:
+    needed, version = _COMMANDS[setting.site.scheduler]
+    if not needed:
+        return ok("scheduler", "None is needed: allocations are processes of this machine.")
+    missing = [name for name in needed if not shutil.which(name, path=setting.environment.get("PATH"))]
+    if missing:
+        return failed(
+            "scheduler",
+            f"The commands {', '.join(missing)} are not here.",
+            "Load the scheduler's module, go to a login node, or name another site with --site.",
+        )
+    said = run(version).said
+    if setting.site.scheduler == "slurm":
+        return _slurm(said, setting.environment)
+    return ok("scheduler", f"{said}.")
+
+
+def _slurm(version: str, environment: Mapping[str, str]) -> Finding:
+    ping = run(["scontrol", "ping"], timeout_s=10)
+    if ping.status or " UP" not in ping.stdout:
+        return failed("scheduler", f"{version}, whose controller does not answer: {ping.said}.", "Try again later.")
+    if not shutil.which("sacct", path=environment.get("PATH")) or run(["sacct", "-n", "-j", "1"], 10).status:
+        return look(
+            "scheduler",
+            f"{version} answers, without accounting.",
+            "How an allocation ended is known for some minutes only, and nodes can be given back once in each.",
+        )
+    return ok("scheduler", f"{version} answers, with accounting.")
+
+
+def _variables(setting: Setting) -> Finding:
+    dropped = schedulers.dropped_variables(setting.site, setting.environment)
+    if dropped:
+        return look(
+            "environment",
+            f"These variables would change job scripts, and submit leaves them out: {', '.join(dropped)}.",
+            "Give the queue, account and time with -q, -A and -t.",
+        )
+    return ok("environment", "No variable changes job scripts.")
+
+
+def _template(setting: Setting) -> Finding:
+    count = 0
+    try:
+        for request in sample_requests(setting.site):
+            check_script(request)
+            count += 1
+    except HpcsearchError as error:
+        return failed("job script", error.message, error.hint or "Type: hpcsearch site check FILE.")
+    return ok("job script", f"The template gives a script for each of {count} sample requests.")
+
+
+def _database(setting: Setting) -> Finding:
+    return check_folder(setting.root)
+
+
+def _launcher(setting: Setting) -> Finding:
+    kind = setting.site.launcher.kind
+    program = setting.site.launcher.program or _LAUNCHERS.get(kind, "")
+    if not program:
+        return ok("launcher", "None is needed: allocations have one node.")
+    if shutil.which(program, path=setting.environment.get("PATH")):
+        return ok("launcher", f"{kind}: {program} is here.")
+    return look(
+        "launcher",
+        f"{kind}: {program} is not here.",
+        "It is needed in allocations only. If it comes with a module, load that in the site file's environment.",
+    )
+
+
+def _gpus(setting: Setting) -> Finding:
+    count, variable = len(gpu_devices()), setting.site.node.gpu_variable
+    here = f"{count} GPU{'' if count == 1 else 's'} on this machine" if count else "No GPU on this machine"
+    planned = setting.site.node.gpus
+    if planned:
+        return ok("GPUs", f"{here}; the site's nodes have {planned}, dealt out by {variable or 'nothing'}.")
+    if count and setting.site.scheduler == "local" and not variable:
+        return ok("GPUs", f"{here}; evaluations get theirs by CUDA_VISIBLE_DEVICES.")
+    return ok("GPUs", f"{here}; the site file names none.")
+
+
+def gpu_devices() -> list[str]:
+    """The GPUs that this machine shows, as their tools list them."""
+    for argv in (("nvidia-smi", "--list-gpus"), ("rocm-smi", "--showid", "--csv")):
+        if shutil.which(argv[0]):
+            lines = run(argv, timeout_s=30).stdout.splitlines()
+            return [line for line in lines if line.startswith(("GPU ", "card"))]
+    return []
+
+
+_CHECKS: tuple[Callable[[Setting], Finding], ...] = (
+    _scheduler,
+    _variables,
+    _template,
+    _database,
+    _launcher,
+    _gpus,
+)
