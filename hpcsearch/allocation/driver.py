@@ -9,11 +9,13 @@ from __future__ import annotations
 import enum
 import logging
 import math
+import os
 import signal
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from hpcsearch.allocation import launch
@@ -25,9 +27,11 @@ from hpcsearch.allocation.nodes import NodeTable, Placement
 from hpcsearch.allocation.plan import Plan
 from hpcsearch.allocation.proposals import Proposals, Stock
 from hpcsearch.allocation.recording import Outcome, Recording
+from hpcsearch.allocation.release import Release, surplus
 from hpcsearch.allocation.slots import SlotExecutor
 from hpcsearch.errors import AllocationError, HpcsearchError, LeaseLostError
 from hpcsearch.evaluation import Configuration, Evaluation, State, check_transition
+from hpcsearch.workflow.layout import Layout
 
 log = logging.getLogger(__name__)
 
@@ -82,6 +86,9 @@ class Driver:
         # The agents first: they come up while the database is opened.
         self._executor: Executor = SlotExecutor(self._loop, plan, hosts, self._clock.time_left_s, self)
         self._recording = Recording(self._loop, plan, ends_at, self)
+        self._first = hosts[0].name
+        self._began_at = time.time()
+        self._release = self._prepare_release([host.name for host in hosts])
         self._proposals: Proposals | None = None
         self._stock = Stock()
         self._phase = Phase.OPENING
@@ -117,12 +124,21 @@ class Driver:
                 self._advance()
         finally:
             self._executor.close()
+            if self._release is not None:
+                self._release.close()
             if self._proposals is not None:
                 self._proposals.close()
             self._recording.stop()
         if self._error is not None:
             raise self._error
         return self._outcome
+
+    def _prepare_release(self, nodes: list[str]) -> Release | None:
+        job_id = os.environ.get("HPCSEARCH_SCHEDULER_ID")
+        if not self._plan.release or not job_id or len(nodes) == 1:
+            return None
+        folder = Layout(Path(self._plan.directory)).allocation(self._plan.allocation)
+        return Release(self._loop, folder, job_id, nodes, self._empty, self._released)
 
     # ---- what happens: signals and time
 
@@ -174,7 +190,7 @@ class Driver:
             cores=len(facts["cores"]),
             gpus=len(facts["gpus"]),
             memory_mb=facts["memory_mb"],
-            held_from_at=time.time(),
+            held_from_at=self._began_at,
         )
 
     def node_down(self, name: str) -> None:
@@ -183,10 +199,26 @@ class Driver:
     def node_lost(self, name: str, reason: str) -> None:
         log.error("node %s is out of the search: %s", name, reason)
         self._nodes_left.discard(name)
+        if self._release is not None:
+            self._release.lost(name)
         self._recording.node(name, state="LOST", reason=reason, held_to_at=time.time(), busy_s=self._node_busy_s(name))
         if not self._nodes_left:
             self._error = AllocationError(f"No node of this allocation can run anything. {name}: {reason}")
             self._drain(f"no node can run anything: {reason}")
+
+    def _empty(self, nodes: Sequence[str]) -> None:
+        for name in nodes:
+            self._table.remove(name)
+        self._executor.empty(nodes)
+
+    def node_emptied(self, name: str) -> None:
+        if self._release is not None:
+            self._release.emptied(name)
+
+    def _released(self, nodes: list[str], at: float) -> None:
+        for name in nodes:
+            self._nodes_left.discard(name)
+            self._recording.node(name, state="RELEASED", held_to_at=at, busy_s=self._node_busy_s(name))
 
     def _node_busy_s(self, name: str) -> float:
         return self._busy_s.get(name, 0.0) / self._plan.evals_per_node
@@ -332,8 +364,11 @@ class Driver:
             self._ask()
             self._executor.dispatch()
             self._see_whether_done()
-        elif self._phase in (Phase.DRAINING, Phase.KILLING) and not self._sent:
-            self._close()
+            self._give_back()
+        elif self._phase in (Phase.DRAINING, Phase.KILLING):
+            if not self._sent:
+                self._close()
+            self._give_back()
         if self._proposals is not None:
             self._recording.flush()
 
@@ -342,7 +377,11 @@ class Driver:
             return
         depth = self._depth()
         sent = 0
-        while self._pool and (placement := self._table.place(depth)) is not None:
+        dense = self._release is not None and self._demand() < self._table.free
+        while self._pool:
+            placement = self._table.place_densely(self._first) if dense else self._table.place(depth)
+            if placement is None:
+                break
             evaluation = self._pool.popleft()
             evaluation.attempt += 1
             self._sent[evaluation.id] = (evaluation, placement)
@@ -388,6 +427,21 @@ class Driver:
         spares = [self._spares.popleft() for _ in range(min(count, len(self._spares)))]
         if spares:
             self._take_proposals(spares)
+
+    def _demand(self) -> float:
+        """How many evaluations may still be started, beside those that run."""
+        proposals = self._proposals
+        if proposals is None:
+            return math.inf
+        if self._phase is not Phase.WORKING or not self._clock.may_start():
+            return 0
+        coming = proposals.outstanding + len(self._claiming)
+        return len(self._pool) + (coming if proposals.exhausted else max(coming, self._budget_left))
+
+    def _give_back(self) -> None:
+        if self._release is not None and self._release.possible:
+            demand = self._demand()
+            self._release.offer(surplus(self._table, self._first, demand) if demand < self._table.free else [])
 
     def _see_whether_done(self) -> None:
         if self._sent:

@@ -52,6 +52,9 @@ class Listener(Protocol):
     def reported(self, evaluation: Evaluation, step: float | None, at: float, metrics: Mapping[str, Any]) -> None:
         """A running evaluation told how it is doing."""
 
+    def node_emptied(self, name: str) -> None:
+        """Everything on a node has ended, its agent included, as ``Executor.empty`` asked for."""
+
     def terminating(self) -> None:
         """Somebody else is ending this allocation."""
 
@@ -70,6 +73,9 @@ class Executor(Protocol):
 
     def dispatch(self) -> None:
         """Sends off what was started since the last call."""
+
+    def empty(self, nodes: Iterable[str]) -> None:
+        """Ends everything on nodes that take no more evaluations."""
 
     def close(self) -> None:
         """Ends all processes on all nodes."""

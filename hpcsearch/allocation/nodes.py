@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeVar
 
 from hpcsearch.errors import AllocationError
@@ -60,12 +60,23 @@ def _divide(items: Sequence[Item], parts: int) -> list[Sequence[Item]]:
 
 @dataclass
 class Node:
-    """One node of the allocation, as far as it is known; ``loads`` counts the evaluations sent to each of its slots."""
+    """One node of the allocation; ``loads`` counts the evaluations that were sent to each of its slots."""
 
     name: str
-    loads: list[int] = field(default_factory=list)
-    usable: list[bool] = field(default_factory=list)
-    busy_s: float = 0.0
+    loads: list[int]
+
+    @property
+    def slots(self) -> int:
+        return len(self.loads)
+
+    @property
+    def busy(self) -> int:
+        """How many of its slots have something to do."""
+        return sum(load > 0 for load in self.loads)
+
+    @property
+    def idle(self) -> bool:
+        return not any(self.loads)
 
 
 class NodeTable:
@@ -73,13 +84,9 @@ class NodeTable:
 
     def __init__(self) -> None:
         self.nodes: dict[str, Node] = {}
+        self.slots = 0
         # Slots by load, in the order in which they came there: a dictionary is a set that keeps the order.
         self._by_load: list[dict[Placement, None]] = [{}]
-
-    @property
-    def slots(self) -> int:
-        """How many slots there are."""
-        return sum(sum(node.usable) for node in self.nodes.values())
 
     @property
     def free(self) -> int:
@@ -88,16 +95,18 @@ class NodeTable:
 
     def add(self, name: str, slots: int) -> None:
         """A node came up with so many slots."""
-        self.nodes[name] = Node(name, [0] * slots, [True] * slots)
+        self.nodes[name] = Node(name, [0] * slots)
+        self.slots += slots
         for slot in range(slots):
             self._by_load[0][Placement(name, slot)] = None
 
     def remove(self, name: str) -> None:
         """A node went away; what was on it is the caller's to deal with."""
-        self.nodes.pop(name, None)
-        for level in self._by_load:
-            for placement in [placement for placement in level if placement.node == name]:
-                del level[placement]
+        node = self.nodes.pop(name, None)
+        if node is not None:
+            self.slots -= node.slots
+            for slot, load in enumerate(node.loads):
+                del self._by_load[load][Placement(name, slot)]
 
     def place(self, depth: int) -> Placement | None:
         """The slot for the next evaluation: one with the fewest, and fewer than ``depth``; None when there is none."""
@@ -108,6 +117,16 @@ class NodeTable:
                 return placement
         return None
 
+    def place_densely(self, first: str) -> Placement | None:
+        """A free slot of the node ``first``, else of the fullest node: so that other nodes stay empty, or become so."""
+        free = [node for node in self.nodes.values() if node.busy < node.slots]
+        if not free:
+            return None
+        node = max(free, key=lambda node: (node.name == first, node.busy))
+        placement = Placement(node.name, node.loads.index(0))
+        self._move(placement, 0, 1)
+        return placement
+
     def leave(self, placement: Placement) -> None:
         """An evaluation is no longer on its slot."""
         node = self.nodes.get(placement.node)
@@ -116,7 +135,7 @@ class NodeTable:
             self._move(placement, load, load - 1)
 
     def _move(self, placement: Placement, old: int, new: int) -> None:
-        self._by_load[old].pop(placement, None)
+        del self._by_load[old][placement]
         while len(self._by_load) <= new:
             self._by_load.append({})
         self._by_load[new][placement] = None

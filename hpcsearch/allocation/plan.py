@@ -41,6 +41,7 @@ class Plan:
     nodes: int
     walltime_s: float
     launch: Launch = Launch()
+    release: bool = False  # whether idle nodes are given back early
     gpu_variable: str = "CUDA_VISIBLE_DEVICES"
     cores: int = 0  # that the site says an agent has on each node, at least; 0: unknown
     reserved_cores: tuple[int, ...] = ()  # CPUs that belong to the system

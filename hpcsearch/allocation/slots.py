@@ -36,6 +36,7 @@ class _Agent:
         self.place = host
         self.host = host.name
         self.restarts = 0
+        self.leaving = False
         self.peer: Peer | None = None
         self.up = False
         self.heard_s = 0.0
@@ -88,6 +89,11 @@ class SlotExecutor:
 
     def recall(self, evaluations: Iterable[int]) -> None:
         self._tell_holders(evaluations, {"op": protocol.RECALL})
+
+    def empty(self, nodes: Iterable[str]) -> None:
+        for name in nodes:
+            self._agents[name].leaving = True
+            self._send(name, {"op": protocol.EXIT})
 
     def close(self) -> None:
         self._closing = True
@@ -175,7 +181,10 @@ class SlotExecutor:
             return
         reason = f"its agent ended with status {status}"
         self._drop(agent, reason)
-        if agent.restarts < MAX_RESTARTS:
+        if agent.leaving:
+            del self._agents[agent.host]
+            self._listener.node_emptied(agent.host)
+        elif agent.restarts < MAX_RESTARTS:
             agent.restarts += 1
             log.warning("node %s: %s; starting it again (%d of %d)", agent.host, reason, agent.restarts, MAX_RESTARTS)
             self._loop.call_later(0.1 * 4**agent.restarts - 0.3, lambda: self._restart(agent))

@@ -55,15 +55,18 @@ def examine(site_name: str | None, root: Path, environment: Mapping[str, str]) -
         return
     yield _site(site, why)
     setting = Setting(site, root, environment)
-    for check in _CHECKS:
-        yield check(setting)
+    for title, check in _CHECKS.items():
+        try:
+            yield check(setting)
+        except HpcsearchError as error:
+            yield failed(title, error.message, error.hint)
 
 
 def _python() -> Finding:
     where = f"Python {'.'.join(map(str, sys.version_info[:3]))} at {sys.executable}"
     missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
-        return failed("Python", f"{where} lacks {', '.join(missing)}.", "Type: pip install --force-reinstall hpcsearch.")
+        return failed("Python", f"{where} lacks {', '.join(missing)}.", "Install hpcsearch into a new environment.")
     if sys.prefix.startswith(_NODE_LOCAL):
         return look(
             "Python",
@@ -95,7 +98,7 @@ def _scheduler(setting: Setting) -> Finding:
     said = run(version).said
     if setting.site.scheduler == "slurm":
         return _slurm(said, setting.environment)
-    return ok("scheduler", f"{said}.")
+    return look("scheduler", f"{said}.", "This version shows PBS job scripts (--dry-run) but does not submit them yet.")
 
 
 def _slurm(version: str, environment: Mapping[str, str]) -> Finding:
@@ -123,14 +126,8 @@ def _variables(setting: Setting) -> Finding:
 
 
 def _template(setting: Setting) -> Finding:
-    count = 0
-    try:
-        for request in sample_requests(setting.site):
-            check_script(request)
-            count += 1
-    except HpcsearchError as error:
-        return failed("job script", error.message, error.hint or "Type: hpcsearch site check FILE.")
-    return ok("job script", f"The template gives a script for each of {count} sample requests.")
+    scripts = [check_script(request) for request in sample_requests(setting.site)]
+    return ok("job script", f"The template gives a script for each of {len(scripts)} sample requests.")
 
 
 def _database(setting: Setting) -> Finding:
@@ -171,11 +168,11 @@ def gpu_devices() -> list[str]:
     return []
 
 
-_CHECKS: tuple[Callable[[Setting], Finding], ...] = (
-    _scheduler,
-    _variables,
-    _template,
-    _database,
-    _launcher,
-    _gpus,
-)
+_CHECKS: Mapping[str, Callable[[Setting], Finding]] = {
+    "scheduler": _scheduler,
+    "environment": _variables,
+    "job script": _template,
+    "database": _database,
+    "launcher": _launcher,
+    "GPUs": _gpus,
+}

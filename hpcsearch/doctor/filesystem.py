@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sqlite3
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -57,7 +57,7 @@ def _probe(scratch: Path, folder: Path) -> Finding:
     try:
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("CREATE TABLE probe (value INTEGER)")
-        commit_s = min(_commit_s(connection) for _ in range(3))
+        commit_s = statistics.median(_commit_s(connection) for _ in range(3))
         connection.execute("BEGIN IMMEDIATE")
         rival = subprocess.run([sys.executable, "-I", "-c", _RIVAL, str(file)], check=False).returncode
         connection.execute("ROLLBACK")
@@ -100,7 +100,7 @@ def _renames(scratch: Path) -> str:
         (scratch / name).mkdir()
         (scratch / name / "file").touch()
     try:
-        os.rename(scratch / "first", scratch / "second")
+        (scratch / "first").rename(scratch / "second")
     except OSError:
         return ""
     return "a rename replaces a folder that is in use"

@@ -107,6 +107,7 @@ def make_plan(
         nodes=facts["nodes"],
         walltime_s=facts["walltime_s"],
         launch=Launch(site.launcher.kind, site.launcher.agent_arguments),
+        release=site.release != "none",
         cores=queue.cpus_per_node // node.threads_per_core or max(0, node.cores - len(node.reserved_cores)),
         reserved_cores=node.reserved_cores,
         gpu_order=node.gpu_order,

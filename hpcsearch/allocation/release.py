@@ -1,0 +1,155 @@
+"""Giving nodes back before the allocation ends: which ones, when, and in which order things happen.
+
+A node goes once nothing will run on it any more. First its agent ends everything there and exits, then its launcher
+process ends, and only then is the scheduler asked. Nodes that become idle within a short time go together, for some
+schedulers take few changes.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from hpcsearch.allocation.loop import Loop
+from hpcsearch.allocation.nodes import NodeTable
+from hpcsearch.allocation.peer import Peer
+
+log = logging.getLogger(__name__)
+
+#: Nodes that become idle within so many seconds are given back together.
+GATHER_S = 1.0
+#: After a refusal that may pass, the next try is made so much later (seconds), so often.
+RETRY_S, MAX_TRIES = 5.0, 4
+
+
+def surplus(table: NodeTable, first: str, demand: float) -> list[str]:
+    """The idle nodes that nothing will run on: ``demand`` evaluations find slots without them.
+
+    Args:
+        table: all slots.
+        first: the node that cannot go: the driver is on it.
+        demand: evaluations that may still be started.
+    """
+    chosen: list[str] = []
+    spare = table.free - demand
+    for node in table.nodes.values():
+        if node.name != first and node.idle and spare >= node.slots:
+            chosen.append(node.name)
+            spare -= node.slots
+    return chosen
+
+
+class Release:
+    """Gives nodes back.
+
+    Args:
+        loop: the driver's.
+        folder: the allocation's.
+        job_id: the scheduler's id of the allocation.
+        nodes: all its nodes, the driver's first.
+        empty: ends everything on some nodes, which ``emptied`` is then told of.
+        on_released: called with the nodes that have gone, and when (seconds since 1970).
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        folder: Path,
+        job_id: str,
+        nodes: Iterable[str],
+        empty: Callable[[Sequence[str]], None],
+        on_released: Callable[[list[str], float], None],
+    ) -> None:
+        self._loop = loop
+        self._argv = [sys.executable, "-P", "-m", "hpcsearch.allocation.releaser", str(folder), job_id]
+        self._held = list(nodes)
+        self._empty = empty
+        self._on_released = on_released
+        self._peer: Peer | None = None
+        self._gathering_since_s: float | None = None
+        self._emptying: set[str] = set()
+        self._leaving: list[str] = []
+        self._asked = False
+        self._tries = 0
+        self._refused = False
+
+    @property
+    def possible(self) -> bool:
+        """Whether there is any use in looking for nodes to give back."""
+        return not self._refused and len(self._held) > 1
+
+    def offer(self, idle: list[str]) -> None:
+        """These nodes are not needed any more, now."""
+        if not idle or self._leaving:
+            self._gathering_since_s = None
+            return
+        now_s = time.monotonic()
+        if self._gathering_since_s is None:
+            self._gathering_since_s = now_s
+            self._loop.call_later(GATHER_S, lambda: None)  # so that the driver looks again
+        elif now_s - self._gathering_since_s >= GATHER_S:
+            self._gathering_since_s = None
+            self._leaving = idle
+            self._emptying = set(idle)
+            self._empty(idle)
+
+    def emptied(self, node: str) -> None:
+        """Nothing of ours is left on a node."""
+        self._emptying.discard(node)
+        if self._leaving and not self._emptying:
+            self._ask()
+
+    def lost(self, node: str) -> None:
+        """A node went away by itself."""
+        self._held = [name for name in self._held if name != node]
+        self.emptied(node)
+
+    def close(self) -> None:
+        """Ends the process that asks the scheduler."""
+        self._refused = True
+        if self._peer is not None:
+            self._peer.stop(patience_s=1.0)
+
+    def _ask(self) -> None:
+        if self._refused:
+            return
+        if self._peer is None:
+            self._peer = Peer(self._loop, self._argv, self._answered, self._ended)
+        keep = [node for node in self._held if node not in self._leaving]
+        self._tries += 1
+        self._peer.send({"keep": keep, "leave": self._leaving})
+
+    def _answered(self, outcome: dict[str, Any]) -> None:
+        leaving = self._leaving
+        if outcome["released"]:
+            log.info("given back early: %s", ", ".join(leaving))
+            self._held = [node for node in self._held if node not in leaving]
+            self._leaving, self._tries = [], 0
+            _apply(outcome["environment"])
+            self._on_released(leaving, time.time())
+        elif outcome["again"] and self._tries < MAX_TRIES:
+            self._loop.call_later(RETRY_S, self._ask)
+        else:
+            self._refuse(outcome["sentence"])
+
+    def _ended(self) -> None:
+        if not self._refused:
+            self._refuse("the process that asks the scheduler ended")
+
+    def _refuse(self, why: str) -> None:
+        self._refused = True
+        log.warning("no more nodes are given back early: %s; the search goes on", why)
+
+
+def _apply(changes: dict[str, str | None]) -> None:
+    """Launchers that are started from now on must know the smaller allocation."""
+    for name, value in changes.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
