@@ -25,6 +25,10 @@ Outcome = tuple[Configuration, float | None]
 BEATS_PER_PERIOD = 3
 
 
+#: The kind of failure of a recorder that ended without a word.
+RECORDER_DIED = "RecorderDied"
+
+
 class RecordingListener(Protocol):
     """What the driver takes from the recorder."""
 
@@ -216,7 +220,7 @@ class Recording:
         if not self._closed:
             self._closed = True
             status = self._peer.stop(1.0)
-            self._listener.recorder_failed("RecorderDied", f"the recorder ended with status {status}")
+            self._listener.recorder_failed(RECORDER_DIED, f"the recorder ended with status {status}")
 
 
 _MESSAGES: Mapping[str, Callable[[Recording, dict[str, Any]], None]] = {

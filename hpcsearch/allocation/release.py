@@ -18,6 +18,8 @@ from typing import Any
 from hpcsearch.allocation.loop import Loop
 from hpcsearch.allocation.nodes import NodeTable
 from hpcsearch.allocation.peer import Peer
+from hpcsearch.allocation.plan import Plan
+from hpcsearch.workflow.layout import Layout
 
 log = logging.getLogger(__name__)
 
@@ -144,6 +146,21 @@ class Release:
     def _refuse(self, why: str) -> None:
         self._refused = True
         log.warning("no more nodes are given back early: %s; the search goes on", why)
+
+
+def prepare(
+    loop: Loop,
+    plan: Plan,
+    nodes: Sequence[str],
+    empty: Callable[[Sequence[str]], None],
+    on_released: Callable[[list[str], float], None],
+) -> Release | None:
+    """What gives nodes of this allocation back; None where there is none to give, or the site takes none."""
+    job_id = os.environ.get("HPCSEARCH_SCHEDULER_ID")
+    if not plan.release or not job_id or len(nodes) == 1:
+        return None
+    folder = Layout(Path(plan.directory)).allocation(plan.allocation)
+    return Release(loop, folder, job_id, nodes, empty, on_released)
 
 
 def _apply(changes: dict[str, str | None]) -> None:

@@ -11,11 +11,15 @@ from hpcsearch.sites.model import Site
 
 #: What queues and accounts are made of on every scheduler; nothing in it means anything to a shell.
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@+:,/-]{0,254}")
+_SCHEDULER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
 @dataclass(frozen=True)
 class AllocationRequest:
     """One batch job to be. Paths are absolute; ``folder`` is where its script, output and result go.
+
+    ``after`` is the scheduler's id of an allocation that has to end first, however it ends. Site local, which starts
+    everything at once, leaves that to the driver, which waits for the workflow to become free.
 
     Raises UsageError when a name or path could not be written into a script or a scheduler's option.
     """
@@ -33,6 +37,7 @@ class AllocationRequest:
     python: str
     cwd: Path
     job_name: str
+    after: str = ""
 
     def __post_init__(self) -> None:
         for label, name in (("queue", self.queue), ("account", self.account)):
@@ -41,6 +46,8 @@ class AllocationRequest:
                     f"{label} {name!r} is no name that a scheduler takes",
                     "Names are made of letters, digits and _ . @ + : , / - and start with a letter or digit.",
                 )
+        if self.after and not _SCHEDULER_ID.fullmatch(self.after):
+            raise UsageError(f"{self.after!r} is no id of an allocation to wait for")
         lines = {
             "workflow name": self.workflow,
             "job name": self.job_name,

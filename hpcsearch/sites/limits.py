@@ -30,6 +30,27 @@ def check_request(site: Site, queue_name: str, nodes: int, walltime_s: int, acco
         )
 
 
+def check_chain(site: Site, queue_name: str, count: int) -> None:
+    """Raises LimitError when ``count`` allocations that follow each other are not allowed in the queue."""
+    queue = site.queue(queue_name)
+    if count > 1 and not queue.chain:
+        raise LimitError(
+            f"queue {queue.name} of {site.name} is not for allocations that follow each other; {count} are asked for",
+            "Leave out --chain, or name another queue with -q.",
+        )
+    if queue.max_jobs and count > queue.max_jobs:
+        raise LimitError(
+            f"queue {queue.name} of {site.name} takes {_jobs(queue.max_jobs)} of a user at once; {count} are asked for",
+            f"Type --chain {queue.max_jobs}, and 'hpcsearch resume' later."
+            if queue.max_jobs > 1
+            else "Leave out --chain.",
+        )
+
+
+def _jobs(count: int) -> str:
+    return "1 job" if count == 1 else f"{count} jobs"
+
+
 def _refusal(site: Site, queue: Queue, nodes: int, walltime_s: int, wrong: str, asked: str) -> LimitError:
     start = f"queue {queue.name} {wrong} on {site.name}"
     unasked = [other for other in site.queues if not other.by_request and not other.preemptable]

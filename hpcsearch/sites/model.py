@@ -168,6 +168,12 @@ class Site:
 
         check_request(self, queue, nodes, walltime_s, account)
 
+    def check_chain(self, queue: str, count: int) -> None:
+        """Raises LimitError when ``count`` allocations that follow each other are not allowed in the queue."""
+        from hpcsearch.sites.limits import check_chain
+
+        check_chain(self, queue, count)
+
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """``; did you mean 'debug'?`` or nothing."""

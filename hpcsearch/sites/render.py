@@ -64,6 +64,7 @@ def words(request: AllocationRequest) -> dict[str, Any]:
         "site": site.name,
         "scheduler": site.scheduler,
         "walltime": format_duration(request.walltime_s),
+        "after": request.after,
     }
     return {
         **{name: shlex.quote(text) if text else None for name, text in texts.items()},
