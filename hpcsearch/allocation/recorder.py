@@ -223,7 +223,18 @@ class Recorder:
                 self._say(records.OUTCOMES, results=page, last=False)
         self._say(records.OUTCOMES, results=[], last=True)
 
+    def _write_arrays(self) -> None:
+        """results.h5 follows at the end; the search is none the worse when it cannot."""
+        from hpcsearch.workflow.results_h5 import write_arrays  # takes longer to import than all the rest
+
+        try:
+            with self._engine.connect() as connection:
+                write_arrays(connection, self._layout.arrays)
+        except OSError as error:
+            self._say(records.BUSY, reason=f"results.h5 cannot be written: {error}", for_s=0.0)
+
     def _close(self, message: dict[str, Any]) -> None:
+        self._write_arrays()
         store.end_allocation(self._engine, self._token, self._allocation, message["outcome"], message["finished"])
         lease.release(self._engine, self._token)
         self._say(records.CLOSED)
