@@ -22,6 +22,7 @@ from hpcsearch.allocation.executor import Ended, Executor
 from hpcsearch.allocation.loop import Loop
 from hpcsearch.allocation.nodes import NodeTable, Placement
 from hpcsearch.allocation.plan import Plan
+from hpcsearch.allocation.quarantine import Quarantine
 from hpcsearch.allocation.recording import RECORDER_DIED, Outcome, Recording
 from hpcsearch.allocation.slots import SlotExecutor
 from hpcsearch.allocation.supply import Demand, Supply
@@ -109,6 +110,7 @@ class Driver:
         self._error: Exception | None = None
         self._sent: dict[int, Sent] = {}
         self._terminating = False
+        self._quarantine = Quarantine()
         self._busy_s: dict[str, float] = {}  # by node: durations of its evaluations, added up
 
     def run(self) -> str:
@@ -269,6 +271,14 @@ class Driver:
             check_transition(end.state, State.PROPOSED)
             self._recording.requeued(evaluation)
             self._supply.append(evaluation)
+        if self._quarantine.suspects(placement.node, end.state) and placement.node in self._table.nodes:
+            self._set_aside(placement.node)
+
+    def _set_aside(self, node: str) -> None:
+        reason = "its evaluations failed one after the other while those on other nodes did not"
+        log.error("node %s takes no more evaluations: %s", node, reason)
+        self._node_ends([node], "QUARANTINED", time.time(), reason)
+        self._empty([node])
 
     def _is_tried_again(self, evaluation: Evaluation, state: State) -> bool:
         tried_again = state is State.LOST or (state is State.FAILED and self._plan.retry_failed)

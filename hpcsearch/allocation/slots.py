@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 
 #: An agent that is silent so long (seconds) is given up, and its node with it.
 SILENCE_S = 6 * protocol.BEAT_S
+#: An agent that has not spoken so long (seconds) after it was started is given up: its node may be down.
+START_LIMIT_S = 120.0
 #: An agent that ended is started again so often, before its node is given up.
 MAX_RESTARTS = 3
 #: Agents that are being started at the same time: launchers and file systems take so many, not thousands.
@@ -227,8 +229,9 @@ class SlotExecutor:
     def _listen_for_silence(self) -> None:
         now_s = time.monotonic()
         for agent in list(self._agents.values()):
-            if agent.peer is not None and agent.up and now_s - agent.heard_s > SILENCE_S:
-                log.error("node %s: its agent has been silent for %.0f s and is given up", agent.host, SILENCE_S)
+            limit_s = SILENCE_S if agent.up else START_LIMIT_S
+            if agent.peer is not None and now_s - agent.heard_s > limit_s:
+                log.error("node %s: its agent has been silent for %.0f s and is given up", agent.host, limit_s)
                 agent.peer.process.kill()
         if not self._closing:
             self._loop.call_later(SILENCE_S / 2, self._listen_for_silence)
