@@ -154,31 +154,19 @@ class Recorder:
     def _commit(self, messages: list[dict[str, Any]]) -> float:
         """Commits all that these messages bring, in one transaction, and tells so; seconds that it took."""
         now = time.time()
-        batch = store.Batch()
+        batches = [store.Batch()]
         configurations: list[Configuration] = []
         for message in messages:
-            rows = message.get("rows", {})
-            batch.started += records.named(
-                records.STARTED_COLUMNS,
-                rows.get("started", ()),
-                allocation=self._allocation,
-                state=State.RUNNING.value,
-            )
-            batch.ended += records.named(
-                records.ENDED_COLUMNS, rows.get("ended", ()), allocation=self._allocation, gathered_at=now
-            )
-            batch.requeued += records.named(records.REQUEUED_COLUMNS, rows.get("requeued", ()))
-            batch.reports += records.named(records.REPORT_COLUMNS, rows.get("reports", ()))
-            batch.nodes += rows.get("nodes", ())
+            rows = message["rows"]
+            self._add(batches[-1], rows, now)
             configurations += rows.get("configurations", ())
-        for row in batch.ended:
-            if not row["final"]:
-                row["gathered_at"] = None
+            if "requeued" in rows:
+                batches.append(store.Batch())
         started_s = time.monotonic()
-        accepted = self._insist(batch, configurations)
+        accepted = self._insist(batches, configurations)
         commit_s = time.monotonic() - started_s
         self._configurations.update(accepted)
-        self._append_results(batch.ended)
+        self._append_results([row for batch in batches for row in batch.ended])
         self._say(
             records.COMMITTED,
             number=messages[-1]["number"],
@@ -188,12 +176,27 @@ class Recorder:
         )
         return commit_s
 
-    def _insist(self, batch: store.Batch, configurations: list[Configuration]) -> list[tuple[int, Configuration]]:
+    def _add(self, batch: store.Batch, rows: dict[str, list[Any]], now: float) -> None:
+        """Adds a message's rows to a batch."""
+        own = {"allocation": self._allocation}
+        running = {"state": State.RUNNING.value, **own}
+        batch.started += records.named(records.STARTED_COLUMNS, rows.get("started", ()), **running)
+        ended = records.named(records.ENDED_COLUMNS, rows.get("ended", ()), **own)
+        for row in ended:
+            row["gathered_at"] = now if row["final"] else None
+        batch.ended += ended
+        batch.requeued += records.named(records.REQUEUED_COLUMNS, rows.get("requeued", ()))
+        batch.reports += records.named(records.REPORT_COLUMNS, rows.get("reports", ()))
+        batch.nodes += rows.get("nodes", ())
+
+    def _insist(
+        self, batches: list[store.Batch], configurations: list[Configuration]
+    ) -> list[tuple[int, Configuration]]:
         """Commits, however long the database is locked or its disk full."""
         since_s = time.monotonic()
         while True:
             try:
-                return store.commit(self._engine, self._token, self._allocation, batch, configurations)
+                return store.commit(self._engine, self._token, self._allocation, batches, configurations)
             except OperationalError as error:
                 waited_s = time.monotonic() - since_s
                 if waited_s >= PATIENCE_S:

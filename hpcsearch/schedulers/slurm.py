@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 
 from hpcsearch.errors import SchedulerError
 from hpcsearch.schedulers import query_cache
-from hpcsearch.schedulers.base import AllocationState, AllocationStatus
+from hpcsearch.schedulers.base import AllocationState, AllocationStatus, EndCause
 from hpcsearch.schedulers.command import Completed, run
 from hpcsearch.schedulers.request import AllocationRequest
 from hpcsearch.schedulers.slurm_words import status_of
@@ -67,11 +67,16 @@ def first_look(site: Site, identifier: str) -> AllocationStatus:
 
 
 def query(ids: Collection[str]) -> dict[str, AllocationStatus]:
-    """Every id's status: from squeue, and for what it no longer lists from sacct where there is one."""
+    """Every id's status: from squeue, and where there is accounting from it what squeue does not tell.
+
+    That is how an allocation ended that is no longer listed, and who cancelled one.
+    """
     found = _squeue(ids)
-    missing = [identifier for identifier in ids if identifier not in found]
-    if missing:
-        found.update(_sacct(missing))
+    untold = [each for each in ids if each not in found or found[each].cause is EndCause.CANCELLED]
+    if untold:
+        for identifier, told in _sacct(untold).items():
+            if identifier not in found or told.state is AllocationState.ENDED:
+                found[identifier] = told
     gone = AllocationStatus(
         AllocationState.ENDED, "Slurm does not list it any more, and no accounting on this machine says how it ended."
     )
@@ -110,9 +115,13 @@ def parse_time_left(text: str) -> int | None:
 
 
 def _sacct(ids: Collection[str]) -> dict[str, AllocationStatus]:
-    done = run(
-        ["sacct", "--noheader", "--allocations", "--parsable2", "--format=JobID,State", f"--jobs={','.join(ids)}"]
-    )
+    try:
+        done = run(
+            ["sacct", "--noheader", "--allocations", "--parsable2", "--format=JobID,State", f"--jobs={','.join(ids)}"]
+        )
+    except SchedulerError:
+        # Not every machine has the command, and where the accounting hangs squeue's answer still counts
+        return {}
     return parse_sacct(done.stdout) if done.status == 0 else {}
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import logging
+import pwd
+import re
 from collections.abc import Mapping
 
 from hpcsearch.schedulers.base import AllocationState, AllocationStatus, EndCause
@@ -89,7 +91,16 @@ def status_of(word: str, reason: str = "None", time_left_s: int | None = None) -
         plain = reason.split(",")[0].strip("()")
         sentence = REASONS.get(plain, f"It waits ({plain}).")
         return AllocationStatus(state, sentence, word, cause, can_run=plain not in NEVER)
+    if canceller := re.fullmatch(r"CANCELLED by (\d+)", word):
+        sentence = f"It was cancelled by {_user(int(canceller[1]))}."
     return AllocationStatus(state, sentence, word, cause, time_left_s if state is _RUNNING else None)
+
+
+def _user(number: int) -> str:
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return f"user {number}"
 
 
 @functools.cache

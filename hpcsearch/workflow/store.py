@@ -140,9 +140,11 @@ _ADD_EVALUATION = _Prepared(insert(_evaluation).values(_set("id configuration st
 
 
 def commit(
-    engine: Engine, token: str, allocation: int, batch: Batch, configurations: Sequence[Configuration] = ()
+    engine: Engine, token: str, allocation: int, batches: Iterable[Batch], configurations: Sequence[Configuration] = ()
 ) -> list[tuple[int, Configuration]]:
-    """Writes a batch, and claims budget and ids for new configurations, in one transaction: all of it or nothing.
+    """Writes batches in their order, and claims budget and ids for new configurations: all of it or nothing.
+
+    What is tried again within a batch must not begin again before the next one.
 
     Returns:
         (id, configuration) of those new ones that the budget still had room for: the first ones. They are PROPOSED.
@@ -152,7 +154,8 @@ def commit(
     """
     with engine.begin() as connection:
         fence(connection, token)
-        _write_batch(connection, token, allocation, batch)
+        for batch in batches:
+            _write_batch(connection, token, allocation, batch)
         return _propose(connection, configurations) if configurations else []
 
 
