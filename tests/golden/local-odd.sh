@@ -16,8 +16,8 @@ HPCSEARCH_SCHEDULER_ID=$$.${20}.$host
 export HPCSEARCH_SCHEDULER_ID
 
 python=/opt/python/bin/python3
-directory=/scratch/her/workflows/poly
-folder=/scratch/her/workflows/poly/allocations/1
+directory='/scratch/her 100%/poly'
+folder='/scratch/her 100%/poly/allocations/1'
 driver=0
 signals=''
 

@@ -10,8 +10,8 @@
 #SBATCH --no-requeue
 #SBATCH --signal=B:USR1@60
 #SBATCH --open-mode=append
-#SBATCH --output=/scratch/her/workflows/poly/allocations/1/stdout
-#SBATCH --error=/scratch/her/workflows/poly/allocations/1/stderr
+#SBATCH --output="/scratch/her 100%%/poly/allocations/1/stdout"
+#SBATCH --error="/scratch/her 100%%/poly/allocations/1/stderr"
 
 # Allocation 1 of workflow 'it'"'"'s 100% $HOME' on site slurm.
 
@@ -29,8 +29,8 @@ export SUBMITIT_EXECUTOR=slurm
 export HPCSEARCH_SCHEDULER_ID
 
 python=/opt/python/bin/python3
-directory=/scratch/her/workflows/poly
-folder=/scratch/her/workflows/poly/allocations/1
+directory='/scratch/her 100%/poly'
+folder='/scratch/her 100%/poly/allocations/1'
 driver=0
 signals=''
 

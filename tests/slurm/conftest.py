@@ -26,9 +26,13 @@ from hpcsearch.sites.render import render_job_script
 SCRIPTS = Path(__file__).parents[1] / "cluster"
 RUN = Path(os.environ.get("SLURM_TEST_RUN", "/var/lib/slurm-test"))
 
-#: Arguments of slurm-up.sh: four nodes that each claim four CPUs, and two whose steps are really bound to cores.
-PLAIN = ("-n", "4", "-c", "4", "--acct")
-BOUND = ("-n", "4", "-c", "2", "--acct", "--affinity")
+#: Fixture -> the arguments of slurm-up.sh for it, in the order in which the cluster takes these shapes.
+SHAPES = {
+    "slurm": ("-n", "4", "-c", "4", "--acct"),
+    "slurm_without_accounting": ("-n", "4", "-c", "4"),
+    "slurm_without_release": ("-n", "4", "-c", "4", "--no-shrink"),
+    "bound_slurm": ("-n", "4", "-c", "2", "--acct", "--affinity"),
+}
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -39,9 +43,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = [item for item in items if Path(__file__).parent in item.path.parents]
     for item in here:
         item.add_marker(pytest.mark.slurm)
-    # The cluster changes its shape once
     others = [item for item in items if item not in here]
-    items[:] = [*others, *sorted(here, key=lambda item: "bound_slurm" in getattr(item, "fixturenames", ()))]
+    here.sort(key=_shape_number)
+    for item in here[:1]:
+        # It waits for packages on a fresh machine
+        item.add_marker(pytest.mark.timeout(900))
+    items[:] = [*others, *here]
+
+
+def _shape_number(item: pytest.Item) -> int:
+    names = getattr(item, "fixturenames", ())
+    return max((number for number, name in enumerate(SHAPES) if name in names), default=0)
 
 
 @dataclass(frozen=True)
@@ -82,7 +94,7 @@ class Keeper:
         if not self._before:
             _script("slurm-down.sh")
         elif self._before != _shape():
-            _script("slurm-up.sh", *PLAIN)
+            _script("slurm-up.sh", *_arguments(self._before))
 
 
 def _shape() -> str:
@@ -90,8 +102,16 @@ def _shape() -> str:
     return file.read_text() if file.exists() else ""
 
 
+def _arguments(shape: str) -> list[str]:
+    """The arguments of slurm-up.sh that give a shape."""
+    nodes, cpus, memory_mb, accounting, mode, binding, *shrink = shape.split()
+    flags = {"--acct": accounting == "1", "--ports": mode == "ports", "--affinity": binding == "affinity"}
+    flags["--no-shrink"] = bool(shrink)
+    return ["-n", nodes, "-c", cpus, "-m", memory_mb, *(flag for flag, given in flags.items() if given)]
+
+
 def _script(name: str, *arguments: str) -> None:
-    done = subprocess.run([SCRIPTS / name, *arguments], capture_output=True, text=True, timeout=600, check=False)
+    done = subprocess.run([SCRIPTS / name, *arguments], capture_output=True, text=True, timeout=850, check=False)
     if done.returncode:
         pytest.fail(f"{name} {' '.join(arguments)} failed:\n{done.stdout}{done.stderr}")
 
@@ -106,13 +126,25 @@ def keeper() -> Iterator[Keeper]:
 @pytest.fixture
 def slurm(keeper: Keeper, own_cache: None) -> Cluster:
     """Four nodes with four CPUs each, with accounting; steps are not bound to cores."""
-    return keeper.bring_up(PLAIN)
+    return keeper.bring_up(SHAPES["slurm"])
+
+
+@pytest.fixture
+def slurm_without_accounting(keeper: Keeper, own_cache: None) -> Cluster:
+    """The same without slurmdbd: no sacct, any account, one resize for each job."""
+    return keeper.bring_up(SHAPES["slurm_without_accounting"])
+
+
+@pytest.fixture
+def slurm_without_release(keeper: Keeper, own_cache: None) -> Cluster:
+    """The same with disable_job_shrink."""
+    return keeper.bring_up(SHAPES["slurm_without_release"])
 
 
 @pytest.fixture
 def bound_slurm(keeper: Keeper, own_cache: None) -> Cluster:
     """Four nodes with two CPUs each, whose steps get the cores that Slurm gives them and no others."""
-    return keeper.bring_up(BOUND)
+    return keeper.bring_up(SHAPES["bound_slurm"])
 
 
 @pytest.fixture

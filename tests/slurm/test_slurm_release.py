@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from hpcsearch import schedulers
 from hpcsearch.schedulers import AllocationState
 from hpcsearch.sites.find import find_site
@@ -31,18 +33,27 @@ def hosts_of(job_id: str) -> list[str]:
 
 
 def test_three_idle_nodes_go_to_a_waiting_job(
-    slurm: Any, submit: Callable[..., Any], sbatch_as_alice: Any, tmp_path: Path, wait_until: Any
+    slurm: Any,
+    submit: Callable[..., Any],
+    sbatch_as_alice: Any,
+    tmp_path: Path,
+    wait_until: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     request, job = submit(STEPS, site=SITE, nodes=4)
     wait_until(lambda: output("squeue", "-h", "-s", "-j", job.job_id, "-o", "%i").count("\n") == 4)
     first, *others = output("scontrol", "show", "hostnames", "sn[1-4]").split()
     other = sbatch_as_alice("sleep 60", "-N3", "--exclusive")
     assert output("squeue", "-h", "-j", other, "-o", "%T") == "PENDING"
+    # As in the job itself, where the driver asks
+    inside = {"JOBID": job.job_id, "JOB_NODELIST": "sn[1-4]", "JOB_NUM_NODES": "4"}
+    for name, value in inside.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
     outcome = schedulers.release(SITE, job.job_id, [first], others, tmp_path)
     released = time.monotonic()
     assert outcome.released, outcome.sentence
-    assert outcome.environment["SLURM_JOB_NODELIST"] == first
-    assert outcome.environment["SLURM_JOB_NUM_NODES"] == "1"
+    stale = {"SLURM_JOB_NODELIST": first, "SLURM_JOB_NUM_NODES": "1"}
+    assert outcome.environment == stale
     wait_until(lambda: output("squeue", "-h", "-j", other, "-o", "%T") == "RUNNING")
     assert time.monotonic() - released < 5
     assert output("squeue", "-h", "-j", job.job_id, "-o", "%T %N") == f"RUNNING {first}"
@@ -81,3 +92,27 @@ def test_what_slurm_does_not_take_back_is_said(
     wait_until(lambda: job.status().state is AllocationState.ENDED)
     outcome = schedulers.release(SITE, job.job_id, [first], [second], tmp_path)
     assert (outcome.released, outcome.again) == (False, False)
+
+
+def test_without_accounting_one_batch_of_nodes_goes_back(
+    slurm_without_accounting: Any, submit: Callable[..., Any], tmp_path: Path, wait_until: Any
+) -> None:
+    _, job = submit("sleep 120", site=SITE, nodes=3)
+    wait_until(lambda: job.status().state is AllocationState.RUNNING)
+    first, second, third = hosts_of(job.job_id)
+    assert schedulers.release(SITE, job.job_id, [first, second], [third], tmp_path).released
+    outcome = schedulers.release(SITE, job.job_id, [first], [second], tmp_path)
+    assert (outcome.released, outcome.again) == (False, False)
+    assert outcome.sentence == "without slurmdbd, Slurm changes the size of a job only once"
+    assert output("squeue", "-h", "-j", job.job_id, "-o", "%D") == "2"
+
+
+def test_a_machine_that_forbids_it_is_believed(
+    slurm_without_release: Any, submit: Callable[..., Any], tmp_path: Path, wait_until: Any
+) -> None:
+    _, job = submit("sleep 120", site=SITE, nodes=2)
+    wait_until(lambda: job.status().state is AllocationState.RUNNING)
+    first, second = hosts_of(job.job_id)
+    outcome = schedulers.release(SITE, job.job_id, [first], [second], tmp_path)
+    assert (outcome.released, outcome.again) == (False, False)
+    assert "disable_job_shrink" in outcome.sentence

@@ -13,6 +13,7 @@ import pytest
 from hpcsearch import schedulers
 from hpcsearch.errors import SchedulerError
 from hpcsearch.schedulers import AllocationState, EndCause
+from hpcsearch.schedulers import slurm as slurm_scheduler
 from hpcsearch.sites.find import find_site
 
 SITE = dataclasses.replace(find_site("slurm"), poll_interval_s=0)
@@ -91,6 +92,16 @@ def test_the_submitter_s_variables_do_not_change_the_script(
     assert schedulers.dropped_variables(SITE, {"SBATCH_PARTITION": "batch"}) == ("SBATCH_PARTITION",)
 
 
+def test_allocations_follow_each_other(slurm: Any, submit: Callable[..., Any], wait_until: Any) -> None:
+    _, first = submit("sleep 60", site=SITE)
+    _, second = submit("exit 0", site=SITE, after=first.job_id)
+    wait_until(lambda: first.status().state is AllocationState.RUNNING)
+    assert second.status().reason == "It waits for an earlier allocation to end."
+    schedulers.cancel(SITE, first.job_id)
+    wait_until(lambda: second.status().state is AllocationState.ENDED)
+    assert second.status().cause is EndCause.DONE
+
+
 @pytest.mark.parametrize("requeue", [False, True])
 def test_preemptable_queues_say_whether_jobs_come_back(slurm: Any, submit: Callable[..., Any], requeue: bool) -> None:
     queue = dataclasses.replace(SITE.queue("batch"), preemptable=True, requeue=requeue)
@@ -106,6 +117,7 @@ def test_status_follows_a_job_to_its_end(slurm: Any, submit: Callable[..., Any],
     wait_until(lambda: job.status().state is AllocationState.ENDED)
     assert job.status().cause is EndCause.CANCELLED
     schedulers.cancel(SITE, job.job_id)
+    wait_until(lambda: slurm_scheduler.query([job.job_id])[job.job_id].reason == "It was cancelled by root.")
 
 
 @pytest.mark.slow

@@ -17,12 +17,13 @@ from hypothesis import strategies as st
 
 from hpcsearch.errors import SiteError, UsageError
 from hpcsearch.schedulers import AllocationRequest
-from hpcsearch.sites import Site
+from hpcsearch.sites import Queue, Site, Tier
 from hpcsearch.sites.find import data_folder, find_site
 from hpcsearch.sites.load import load_site
 from hpcsearch.sites.render import render_job_script
 
 GOLDEN = Path(__file__).parents[1] / "golden"
+CLUSTER = Path(__file__).parents[1] / "cluster"
 SCRIPTS = [file.stem for file in sorted(data_folder("site_configs").glob("*.toml"))]
 
 
@@ -71,24 +72,90 @@ def run(request: AllocationRequest) -> tuple[int, str, str]:
     return process.returncode, stdout, stderr
 
 
+def golden_requests(site: Site) -> dict[str, AllocationRequest]:
+    """The smallest and largest request that the site's first and last queue take, and one with odd names."""
+    first = site.queues[0] if site.queues else site.queue("batch")
+    last = site.queues[-1] if site.queues else first
+    smallest, largest = first.tiers[:1] or (Tier(),), last.tiers[-1:] or (Tier(1, 64, 86400),)
+    odd = {"workflow": "it's 100% $HOME", "cwd": Path("/a b/`c`"), "directory": Path("/scratch/her 100%/poly")}
+    nodes = {"nodes": max(1, smallest[0].min_nodes), "queue": first.name}
+    return {
+        "small": request_for(site, **nodes),
+        "large": request_for(
+            site,
+            queue=last.name,
+            nodes=largest[0].max_nodes or 8,
+            walltime_s=largest[0].walltime_s,
+            job_mode="mpi",
+            number=12,
+        ),
+        "odd": request_for(site, **nodes, **odd),
+    }
+
+
 @pytest.mark.parametrize("stem", SCRIPTS)
 def test_the_script_of_every_site_is_the_golden_one(stem: str) -> None:
     site = load_site(data_folder("site_configs") / f"{stem}.toml")
-    for name, changes in {"small": {}, "odd": {"workflow": "it's 100% $HOME", "cwd": Path("/a b/`c`")}}.items():
-        text = render_job_script(request_for(site, **changes))
+    for name, request in golden_requests(site).items():
+        site.check_request(request.queue, request.nodes, request.walltime_s, request.account)
+        text = render_job_script(request)
         golden = GOLDEN / f"{stem}-{name}.sh"
         if os.environ.get("HPCSEARCH_WRITE_GOLDEN"):
             golden.write_text(text)
         assert text == golden.read_text()
 
 
-@pytest.mark.skipif(not shutil.which("shellcheck"), reason="shellcheck is not installed")
-def test_shellcheck_finds_nothing_in_any_golden_script() -> None:
+def test_every_golden_script_belongs_to_a_site() -> None:
+    written = {file.stem for file in GOLDEN.glob("*.sh")}
+    assert written == {f"{stem}-{name}" for stem in SCRIPTS for name in ("small", "large", "odd")}
+
+
+@pytest.fixture(scope="session")
+def shellcheck() -> str:
+    """The program; root on Debian installs it."""
+    if not shutil.which("shellcheck"):
+        if os.geteuid() != 0 or not shutil.which("apt-get"):
+            pytest.skip("shellcheck is missing, and is installed only as root on Debian")
+        subprocess.run([CLUSTER / "install.sh", "shellcheck"], check=True)
+    return "shellcheck"
+
+
+def test_shellcheck_finds_nothing_in_any_golden_script(shellcheck: str) -> None:
     files = sorted(GOLDEN.glob("*.sh"))
     assert files
     # SC2016: what is in single quotes is meant not to expand
-    done = subprocess.run(["shellcheck", "-e", "SC2016", *files], capture_output=True, text=True, check=False)
+    done = subprocess.run([shellcheck, "-e", "SC2016", *files], capture_output=True, text=True, check=False)
     assert done.stdout == ""
+
+
+def test_shellcheck_finds_nothing_in_the_cluster_s_scripts(shellcheck: str) -> None:
+    done = subprocess.run([shellcheck, *sorted(CLUSTER.glob("*.sh"))], capture_output=True, text=True, check=False)
+    assert done.stdout == ""
+
+
+def test_a_queue_of_shared_nodes_states_cores_and_memory() -> None:
+    queue = Queue("shared", cpus_per_node=8, memory_mb=4000)
+    text = render_job_script(request_for(Site("own", "slurm", queues=(queue,))))
+    assert "#SBATCH --ntasks-per-node=1\n#SBATCH --cpus-per-task=8\n#SBATCH --mem=4000M\n" in text
+    assert "--exclusive" not in text
+    text = render_job_script(request_for(Site("own", "pbs", queues=(queue,), chunk="arch=x")))
+    assert "#PBS -l select=1:ncpus=8:mem=4000mb:arch=x\n" in text
+
+
+def test_an_allocation_may_wait_for_an_earlier_one() -> None:
+    for scheduler, line in (("slurm", "#SBATCH --dependency=afterany:7\n"), ("pbs", "#PBS -W depend=afterany:7\n")):
+        site = Site("own", scheduler, open_queues=True)
+        assert line in render_job_script(request_for(site, after="7"))
+        assert "afterany" not in render_job_script(request_for(site))
+    with pytest.raises(UsageError, match="no id"):
+        request_for(Site("own", "slurm", open_queues=True), after="7 --x")
+
+
+@pytest.mark.parametrize(("requeue", "slurm", "pbs"), [(True, "--requeue", "-r y"), (False, "--no-requeue", "-r n")])
+def test_preemptable_queues_say_whether_a_job_is_queued_again(requeue: bool, slurm: str, pbs: str) -> None:
+    queue = Queue("spare", preemptable=True, requeue=requeue)
+    assert f"#SBATCH {slurm}\n" in render_job_script(request_for(Site("own", "slurm", queues=(queue,))))
+    assert f"#PBS {pbs}\n" in render_job_script(request_for(Site("own", "pbs", queues=(queue,))))
 
 
 def test_the_driver_gets_its_arguments_its_deadline_and_its_id(tmp_path: Path) -> None:

@@ -78,6 +78,48 @@ def test_an_unknown_word_is_unknown_and_logged_once(caplog: pytest.LogCaptureFix
     assert caplog.text.count("TELEPORTING") == 1
 
 
+def test_who_cancelled_is_named() -> None:
+    assert status_of("CANCELLED by 0").reason == "It was cancelled by root."
+    assert status_of("CANCELLED by 4000000001").reason == "It was cancelled by user 4000000001."
+    assert status_of("CANCELLED").reason == "It was cancelled."
+
+
+def answering(monkeypatch: pytest.MonkeyPatch, **answers: str) -> list[str]:
+    """Makes commands answer as told, and those not named be missing; gives the commands that were run."""
+    ran: list[str] = []
+
+    def run(argv: list[str]) -> Completed:
+        ran.append(argv[0])
+        if argv[0] not in answers:
+            raise SchedulerError(f"the command {argv[0]} is not on this machine")
+        return Completed(tuple(argv), 0, answers[argv[0]], "")
+
+    monkeypatch.setattr(slurm, "run", run)
+    return ran
+
+
+def test_accounting_is_asked_only_for_what_squeue_does_not_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+    ran = answering(monkeypatch, squeue="1|RUNNING|None|0:43\n")
+    assert slurm.query(["1"])["1"].state is AllocationState.RUNNING
+    assert ran == ["squeue"]
+    answering(monkeypatch, squeue="1|CANCELLED|None|0:43\n", sacct="1|CANCELLED by 0\n2|TIMEOUT\n")
+    found = slurm.query(["1", "2"])
+    assert (found["1"].reason, found["2"].cause) == ("It was cancelled by root.", EndCause.WALLTIME)
+
+
+def test_a_machine_without_accounting_still_knows_what_squeue_lists(monkeypatch: pytest.MonkeyPatch) -> None:
+    answering(monkeypatch, squeue="1|CANCELLED|None|0:43\n")
+    found = slurm.query(["1", "2"])
+    assert found["1"].cause is EndCause.CANCELLED
+    assert found["2"].state is AllocationState.ENDED
+    assert "no accounting" in found["2"].reason
+
+
+def test_an_accounting_that_lags_behind_does_not_bring_a_job_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    answering(monkeypatch, squeue="1|CANCELLED|None|0:43\n", sacct="1|RUNNING\n")
+    assert slurm.query(["1"])["1"].cause is EndCause.CANCELLED
+
+
 def test_an_unknown_reason_is_shown_as_it_is() -> None:
     assert status_of("PENDING", "(NewReason)").reason == "It waits (NewReason)."
 
@@ -171,6 +213,29 @@ def test_one_query_per_interval_for_all_watchers(clock: list[float]) -> None:
     query_cache.statuses(SITE, ["b"], scheduler)
     query_cache.statuses(SITE, ["a"], scheduler)
     assert scheduler.asked == [["a", "b"], ["a", "b"]]
+
+
+def test_what_nobody_asked_about_for_long_is_asked_for_when_wanted(clock: list[float]) -> None:
+    scheduler = Scheduler(a=RUNNING)
+    query_cache.statuses(SITE, ["a"], scheduler)
+    clock[0] += 3600
+    scheduler.known["a"] = DONE
+    assert query_cache.statuses(SITE, ["a"], scheduler) == {"a": DONE}
+
+
+def test_a_first_look_asks_where_the_interval_allows_it(clock: list[float]) -> None:
+    never = status_of("PENDING", "PartitionConfig")
+    scheduler = Scheduler(a=never, b=never)
+    query_cache.note(SITE, "a", status_of("PENDING"))
+    assert not query_cache.first_look(SITE, "a", scheduler).can_run
+    query_cache.note(SITE, "b", status_of("PENDING"))
+    assert query_cache.first_look(SITE, "b", scheduler).can_run
+    clock[0] += 31
+    assert not query_cache.statuses(SITE, ["b"], scheduler)["b"].can_run
+    assert len(scheduler.asked) == 2
+    scheduler.down = True
+    clock[0] += 31
+    assert query_cache.first_look(SITE, "b", scheduler) == never
 
 
 def test_what_has_ended_is_not_asked_for_again(clock: list[float]) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 from pathlib import Path
 
 import pytest
 
-from hpcsearch.errors import SiteError
+from hpcsearch.errors import LimitError, SiteError
 from hpcsearch.sites import Site
 from hpcsearch.sites.find import data_folder, detect, find_site, search_path, site_files
 from hpcsearch.sites.load import dump_site, load_site, origins, read_site
@@ -111,6 +112,8 @@ def test_an_error_names_the_line_and_the_nearest_key(
         (WHOLE.replace("[0, 32]", "[64]"), "not all below"),
         (WHOLE.replace("[1, 0]", "[1, 1]"), "gpu_order"),
         ("[queues]\ndebug = 3\n", "must be a table"),
+        (WHOLE.replace('qos = "debug"', "requeue = true"), "requeue = true but is not preemptable"),
+        (WHOLE.replace('qos = "debug"', "node = { cores = 8, reserved_cores = [8] }"), "queue debug: reserved_cores"),
     ],
 )
 def test_what_does_not_hold_together_is_refused(tmp_path: Path, text: str, words: str) -> None:
@@ -148,6 +151,40 @@ def test_all_packaged_sites_load() -> None:
     for file in files:
         site = load_site(file)
         assert file.stem == site.name or file.stem.startswith(f"{site.name}-")
+
+
+def test_every_packaged_machine_names_the_source_of_its_facts() -> None:
+    names = {field.name for field in dataclasses.fields(Site)}
+    machines = [load_site(file) for file in data_folder("site_configs").glob("*-*.toml")]
+    assert len(machines) >= 6
+    for site in machines:
+        keys = {fact.key for fact in site.facts}
+        assert keys >= {"detect", "node", "queues", "launcher"}, site.name
+        assert keys <= names, site.name
+        assert (bool(site.environment), bool(site.release != "none" and site.scheduler == "slurm")) == (
+            "environment" in keys,
+            "release" in keys,
+        ), site.name
+        assert site.organisation
+        assert site.contact
+
+
+def test_what_the_sources_say_of_the_machines() -> None:
+    """Spot checks by their own words: reversed GPUs, tiers, cores that are not to be used."""
+    polaris, frontier, lumi = (find_site(name) for name in ("polaris", "frontier", "lumi"))
+    assert polaris.node.gpu_order == (3, 2, 1, 0)
+    assert [polaris.queue("prod").longest_s(nodes) for nodes in (9, 10, 25, 100)] == [None, 10800, 21600, 86400]
+    assert [frontier.queue("batch").longest_s(nodes) for nodes in (91, 92, 184)] == [7200, 21600, 43200]
+    assert frontier.node.cores - len(frontier.node.reserved_cores) == 56
+    assert not frontier.queue("debug").chain
+    assert lumi.node_of(lumi.queue("standard")).gpus == 0
+    assert lumi.node_of(lumi.queue("standard-g")) == lumi.node
+    with pytest.raises(LimitError) as error:
+        polaris.check_request("debug", 4, 1800, "proj")
+    assert error.value.message == (
+        "queue debug takes at most 2 nodes on polaris; "
+        "for 4 nodes use debug-scaling (up to 1:00:00) or capacity (up to 168:00:00)"
+    )
 
 
 def test_the_search_path_goes_from_packaged_to_workflow(tmp_path: Path) -> None:

@@ -139,3 +139,15 @@ def test_durations_with_days_and_without_sense() -> None:
     for text in ("90", "1:90:00", "", "1:00", "-1:00:00"):
         with pytest.raises(ValueError, match="duration"):
             parse_duration(text)
+
+
+def test_chains_are_checked_against_the_queue() -> None:
+    queues = (Queue("debug", chain=False), Queue("few", max_jobs=2), Queue("one", max_jobs=1), Queue("any"))
+    site = Site("hill", "slurm", queues=queues)
+    site.check_chain("debug", 1)
+    site.check_chain("few", 2)
+    site.check_chain("any", 9)
+    refusals = {"debug": "is not for allocations that follow", "few": "takes 2 jobs", "one": "takes 1 job of"}
+    for queue, words in refusals.items():
+        with pytest.raises(LimitError, match=words):
+            site.check_chain(queue, 3)

@@ -1,0 +1,89 @@
+#!/bin/bash
+#SBATCH --job-name=poly
+#SBATCH --nodes=1
+#SBATCH --time=24:00:00
+#SBATCH --partition=largemem
+#SBATCH --account=lab
+#SBATCH --exclusive
+#SBATCH --mem=0
+#SBATCH --no-kill
+#SBATCH --no-requeue
+#SBATCH --signal=B:USR1@60
+#SBATCH --open-mode=append
+#SBATCH --output=/scratch/her/workflows/poly/allocations/1/stdout
+#SBATCH --error=/scratch/her/workflows/poly/allocations/1/stderr
+
+# Allocation 12 of workflow poly on site lumi.
+
+# HOSTNAME may come from the machine that submitted.
+read -r host </proc/sys/kernel/hostname
+printf -v HPCSEARCH_DEADLINE '%(%s)T' -1
+HPCSEARCH_DEADLINE=$((HPCSEARCH_DEADLINE + 86400))
+
+HPCSEARCH_DEADLINE=${SLURM_JOB_END_TIME:-$HPCSEARCH_DEADLINE}
+export HPCSEARCH_DEADLINE
+export HPCSEARCH_SCHEDULER=slurm
+HPCSEARCH_SCHEDULER_ID=$SLURM_JOB_ID
+# Tells submitit's helpers where they are, without handing the job to its runner.
+export SUBMITIT_EXECUTOR=slurm
+export HPCSEARCH_SCHEDULER_ID
+
+python=/opt/python/bin/python3
+directory=/scratch/her/workflows/poly
+folder=/scratch/her/workflows/poly/allocations/1
+driver=0
+signals=''
+
+# Whoever starts in the background ignores INT, so the driver hears TERM instead.
+# shellcheck disable=SC2317
+hear() {
+  signals="$signals $1"
+  if [ "$driver" -gt 0 ]; then kill -s "$1" "$driver" 2>/dev/null; fi
+}
+trap 'hear TERM' TERM INT
+trap 'hear USR1' USR1
+
+
+set -u
+cd /home/her || {
+  echo "hpcsearch: the working directory is not there on $host" >&2
+  exit 3
+}
+if ! command -v -- "$python" >/dev/null; then
+  echo "hpcsearch: no Python at $python on $host; is its file system mounted there, and does the environment still exist?" >&2
+  exit 3
+fi
+
+# A trap ends wait early: wait again until no signal came, and keep the status that the driver left.
+await_driver() {
+  local seen now
+  status=127
+  while :; do
+    seen=$signals
+    wait "$driver"
+    now=$?
+    if [ "$now" -ne 127 ]; then status=$now; fi
+    if [ "$seen" = "$signals" ]; then return; fi
+  done
+}
+
+restarts=0
+while :; do
+  "$python" -P -m hpcsearch.allocation "$directory" 12 &
+  driver=$!
+  # A signal that came before the driver was there
+  if [ -n "$signals" ]; then kill -s TERM "$driver" 2>/dev/null; fi
+  await_driver
+  driver=0
+  # Dead is a driver that a signal or an error of its own (70) ended; whoever was told to end is not started again.
+  if [ -n "$signals" ] || { [ "$status" -lt 128 ] && [ "$status" -ne 70 ]; }; then break; fi
+  if [ "$restarts" -ge 3 ]; then
+    echo "hpcsearch: the driver died again (status $status); given up after $restarts restarts" >&2
+    break
+  fi
+  restarts=$((restarts + 1))
+  echo "hpcsearch: the driver died (status $status); starting it again ($restarts of 3)" >&2
+done
+
+echo "$status" >"$folder/exit_status"
+exit "$status"

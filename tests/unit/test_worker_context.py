@@ -1,0 +1,57 @@
+"""What a run function can ask while it runs."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import hpcsearch
+from hpcsearch.worker import context
+
+
+@pytest.fixture
+def told() -> Iterator[list[tuple[float | None, dict[str, Any]]]]:
+    """Where reports go meanwhile; afterwards there is no evaluation again."""
+    reports: list[tuple[float | None, dict[str, Any]]] = []
+    before = context._Context.current, context._Context.reporter
+    yield reports
+    context._Context.current, context._Context.reporter = before
+
+
+def test_by_hand_there_is_no_evaluation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    current = hpcsearch.evaluation()
+    assert (current.id, current.attempt, current.slot, current.config) == (0, 0, 0, {})
+    assert current.time_left_s == math.inf
+    assert current.directory == tmp_path
+    hpcsearch.report(step=1, loss=0.5)  # goes nowhere
+
+
+def test_within_an_evaluation(tmp_path: Path, told: list[tuple[float | None, dict[str, Any]]]) -> None:
+    folder = tmp_path / "evaluations" / "7"
+    entered = context.CurrentEvaluation(7, 2, 1, {"lr": 0.1}, str(folder), time.monotonic() + 60.0)
+    context.enter(entered, lambda step, metrics: told.append((step, metrics)))
+    current = hpcsearch.evaluation()
+    assert (current.id, current.attempt, current.slot, current.config) == (7, 2, 1, {"lr": 0.1})
+    assert 59.0 < current.time_left_s <= 60.0
+    hpcsearch.report(loss=0.5)
+    hpcsearch.report(step=3, loss=0.25, accuracy=0.9)
+    assert told == [(None, {"loss": 0.5}), (3, {"loss": 0.25, "accuracy": 0.9})]
+
+
+def test_a_directory_is_made_when_it_is_asked_for(
+    tmp_path: Path, told: list[tuple[float | None, dict[str, Any]]]
+) -> None:
+    folder = tmp_path / "evaluations" / "7"
+    context.enter(context.CurrentEvaluation(7, 1, 0, {}, str(folder)), lambda *_: None)
+    assert not folder.exists()
+    assert hpcsearch.evaluation().directory == folder
+    assert folder.is_dir() and folder.stat().st_mode & 0o777 == 0o700
+    (folder / "checkpoint").write_text("1")
+    context.enter(context.CurrentEvaluation(7, 2, 0, {}, str(folder)), lambda *_: None)
+    assert (hpcsearch.evaluation().directory / "checkpoint").read_text() == "1"
