@@ -39,7 +39,10 @@ def main(arguments: list[str]) -> int:
     handlers: list[logging.Handler] = [logging.FileHandler(directory / "hpcsearch.log"), logging.StreamHandler()]
     logging.basicConfig(level=logging.INFO, format=_FORMAT, datefmt="%Y-%m-%d %H:%M:%S", handlers=handlers)
     try:
-        outcome = Driver(Plan.load(directory / "allocations" / str(number) / "plan.json")).run()
+        driver = Driver(Plan.load(directory / "allocations" / str(number) / "plan.json"))
+        outcome = driver.run()
+        if driver.finished:
+            _cancel_followers(directory, number)
     except HpcsearchError as error:
         log.error("%s", error)
         return error.exit_code
@@ -50,6 +53,13 @@ def main(arguments: list[str]) -> int:
         reap_children(REAP_LIMIT_S)
     log.info("allocation %d has ended: %s", number, outcome)
     return 0
+
+
+def _cancel_followers(directory: Path, number: int) -> None:
+    from hpcsearch.allocation.followers import cancel_followers  # imports the database, which the driver does without
+    from hpcsearch.workflow.layout import Layout
+
+    cancel_followers(Layout(directory), number)
 
 
 if __name__ == "__main__":

@@ -106,7 +106,7 @@ class Driver:
         self._supply: Supply | None = None
         self._phase = Phase.OPENING
         self._outcome = ""
-        self._finished = False
+        self.finished = False  # whether the search has nothing left to do
         self._error: Exception | None = None
         self._sent: dict[int, Sent] = {}
         self._terminating = False
@@ -378,7 +378,7 @@ class Driver:
         if self._sent:
             return
         if supply.end:
-            self._finished = True
+            self.finished = True
             self._outcome = supply.end
             self._close()
         elif not self._clock.may_start():
@@ -390,7 +390,7 @@ class Driver:
             self._recording.stop()
             return
         self._node_ends(self._nodes_left & self._busy_s.keys(), "DONE", time.time())
-        self._recording.close(self._outcome, self._finished)
+        self._recording.close(self._outcome, self.finished)
         log.info("the search ends here: %s", self._outcome)
 
     def _take_back_stuck(self) -> None:
