@@ -2,7 +2,7 @@
 
 Everything goes through ``hpcsearch.submit`` on site local: search process, driver, agent, slots, and the database with
 every configuration committed before it is sent and every result before it is told. The peer is mpi4py.futures, with
-two workers and the same no-op, which keeps nothing. The two alternate in one run, so that a noisy machine disturbs both.
+two workers and the same no-op, which keeps nothing. The two alternate in one run: a noisy machine disturbs both.
 
     python benchmarks/dispatch.py [--rounds 3] [--evaluations 30000]
 """

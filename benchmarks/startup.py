@@ -19,7 +19,6 @@ from pathlib import Path
 
 from common import median, rows, search, table, workspace
 
-
 from hpcsearch.workflow.layout import Layout
 
 PEER = """
