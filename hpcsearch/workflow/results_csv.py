@@ -10,6 +10,7 @@ import csv
 import io
 import json
 import os
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,27 +25,37 @@ FIXED_COLUMNS = ("id", "objective", "elapsed_sec", "state", "duration", "node", 
 
 
 class ResultsFile:
-    """Appends to a workflow's results.csv, and mends it after a crash."""
+    """Appends to a workflow's results.csv, and mends it after a crash.
+
+    Mending makes a new file that takes the name, and appending goes on in that one: whatever a writer that was stopped
+    meanwhile still has to append goes into the file that it had, which has no name any more.
+    """
 
     def __init__(self, path: Path, names: Sequence[str], search_started_at: float) -> None:
         self._path = path
         self._names = list(names)
         self._zero_at = search_started_at
         self._header = [*self._names, *FIXED_COLUMNS]
+        self._fd: int | None = None
 
     def append(self, rows: Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> None:
         """Appends (configuration, evaluation row) pairs, in one write."""
-        text = self._lines(rows)
-        if text:
-            with self._path.open("a", encoding="utf-8", newline="") as file:
-                file.write(text)
+        if self._fd is None:
+            self._fd = _open(self._path)
+        _write(self._fd, self._lines(rows))
 
     def mend(self, connection: Connection) -> None:
         """Brings the file up to the database: drops a torn last line, adds what was recorded and not yet written."""
-        written = self._written()
+        draft = self._path.with_suffix(".csv.new")
+        draft.unlink(missing_ok=True)
+        if self._path.exists():
+            shutil.copyfile(self._path, draft)
+        written = self._written(draft)
         if written is None:
-            self._replace(connection)
-            return
+            header = io.StringIO()
+            csv.writer(header, lineterminator="\n").writerow(self._header)
+            draft.write_text(header.getvalue(), encoding="utf-8")
+            written = set()
         columns = schema.evaluation.c
         missing: list[tuple[Mapping[str, Any], Mapping[str, Any]]] = [
             (json.loads(row.configuration), dict(row._mapping))
@@ -55,7 +66,16 @@ class ResultsFile:
             )
             if row.id not in written
         ]
+        self.close()
+        self._fd = _open(draft)
         self.append(missing)
+        draft.replace(self._path)
+
+    def close(self) -> None:
+        """Closes the file; it is opened again when something is to be appended."""
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
 
     def _lines(self, rows: Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> str:
         buffer = io.StringIO()
@@ -77,27 +97,29 @@ class ResultsFile:
             )
         return buffer.getvalue()
 
-    def _written(self) -> set[int] | None:
-        """Ids in the file after its torn end is cut off; None when it is not there or has other columns."""
-        if not self._path.exists():
+    def _written(self, path: Path) -> set[int] | None:
+        """Ids in a file after its torn end is cut off; None when it is not there or has other columns."""
+        if not path.exists():
             return None
-        with self._path.open("rb+") as raw:
+        with path.open("rb+") as raw:
             raw.seek(0, os.SEEK_END)
             _cut_torn_line(raw)
-        with self._path.open(encoding="utf-8", newline="") as file:
+        with path.open(encoding="utf-8", newline="") as file:
             reader = csv.reader(file)
             if next(reader, None) != self._header:
                 return None
             position = self._header.index("id")
             return {int(line[position]) for line in reader}
 
-    def _replace(self, connection: Connection) -> None:
-        draft = self._path.with_suffix(".csv.new")
-        header = io.StringIO()
-        csv.writer(header, lineterminator="\n").writerow(self._header)
-        draft.write_text(header.getvalue(), encoding="utf-8")
-        ResultsFile(draft, self._names, self._zero_at).mend(connection)
-        draft.replace(self._path)
+
+def _open(path: Path) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+
+
+def _write(fd: int, text: str) -> None:
+    view = memoryview(text.encode())
+    while view:
+        view = view[os.write(fd, view) :]
 
 
 def _cut_torn_line(raw: Any, block: int = 65536) -> None:
