@@ -134,7 +134,7 @@ class Agent:
         self._recall(message)
         for slot in self._slots:
             if not slot.sent.keys().isdisjoint(message["evaluations"]):
-                slot.kill(message["state"])
+                slot.kill(message["state"], message["evaluations"])
 
     def _exit(self, _message: dict[str, Any]) -> None:
         self._ending = True
@@ -188,8 +188,9 @@ class Agent:
         slot.finish(message[1])
         self._events.append([protocol.ENDED, *message[1:3], slot.orders.index, *message[3:], None])
 
-    def _slot_reports(self, _slot: SlotProcess, message: list[Any]) -> None:
-        self._events.append(message)
+    def _slot_reports(self, slot: SlotProcess, message: list[Any]) -> None:
+        if slot.begun is not None and slot.begun.id == message[1]:  # a thread or child that outlived it may still tell
+            self._events.append(message)
 
     _slot_says: ClassVar[dict[str, Callable[[Agent, SlotProcess, list[Any]], None]]] = {
         slot_process.LOADED: _slot_loaded,
@@ -248,6 +249,10 @@ class Agent:
             self._events.append([protocol.STARTED, task.id, task.attempt, slot.orders.index, now])
         if verdict is None:
             failure = describe_end(status, out_of_memory)
+        elif task.id not in slot.condemned:  # it began when the one before it was to be killed
+            verdict = State.LOST.value
+            message = "its slot was ended because of the evaluation before it"
+            failure = {"kind": "SlotEnded", "message": message, "traceback": ""}
         elif verdict == State.TIMED_OUT:
             message = f"it ran longer than its time limit of {self._timeout_s:g} s"
             failure = {"kind": "Timeout", "message": message, "traceback": ""}
@@ -284,7 +289,7 @@ class Agent:
             slot = self._slots[index]
             task = slot.begun
             if task is not None and (task.id, task.attempt) == (identity, attempt) and slot.verdict is None:
-                slot.kill(State.TIMED_OUT.value)
+                slot.kill(State.TIMED_OUT.value, [identity])
 
     # ---- events
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections import deque
 from pathlib import Path
 
-_MARKER = re.compile(rb"\x00\x01hpcsearch evaluation (\d+)\x01\x00")
+_MARKER = re.compile(rb"\x00\x01hpcsearch evaluation (\d{1,18})\x01\x00")
 _MARKER_BYTES = 48  # no marker is longer
 
 
@@ -83,6 +84,7 @@ class _Log:
         self._tail: deque[bytes] = deque()
         self._tail_bytes = 0
         self._left_out = 0
+        self._unwritable = False
 
     def feed(self, data: bytes) -> None:
         if self._head_left:
@@ -112,9 +114,15 @@ class _Log:
             self._fd = None
 
     def _write(self, data: bytes) -> None:
-        if self._fd is None:
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        view = memoryview(data)
-        while view:
-            view = view[os.write(self._fd, view) :]
+        if self._unwritable:
+            return
+        try:
+            if self._fd is None:
+                self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            view = memoryview(data)
+            while view:
+                view = view[os.write(self._fd, view) :]
+        except OSError as error:  # a full disk, or something of that name: no reason to end what runs on this node
+            self._unwritable = True
+            print(f"what evaluations print cannot be kept in {self._path}: {error.strerror}", file=sys.stderr)

@@ -12,6 +12,7 @@ import math
 import os
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -98,6 +99,7 @@ def _evaluate(run: RunFunction, configuration: dict[str, Any]) -> list[Any]:
     """State, start and end (seconds since 1970), duration in seconds, objective, metadata, failure."""
     objective = metadata = failure = None
     state = State.FINISHED.value
+    slot_pid, exit_code = os.getpid(), 0
     started_at = time.time()
     started_s = time.perf_counter()
     try:
@@ -105,14 +107,18 @@ def _evaluate(run: RunFunction, configuration: dict[str, Any]) -> list[Any]:
         objective, metadata = result.objective, result.metadata or None
     except SystemExit as exit_:
         failure = Failure("SystemExit", f"the run function called sys.exit({exit_.code!r})")
+        exit_code = exit_.code if isinstance(exit_.code, int) else int(exit_.code is not None)
     except BaseException as error:  # noqa: BLE001 - whatever ends an evaluation is told, and not died of
         failure = failure_from(error)
+        exit_code = 1
     duration_s = time.perf_counter() - started_s
     if failure is not None:
         state = State.FAILED.value
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError, AttributeError):  # the run function may have closed or replaced it
             stream.flush()
+    if os.getpid() != slot_pid:  # a child that the run function forked has come back out of it: it is no slot
+        os._exit(exit_code & 255)
     return [
         state,
         started_at,
@@ -130,17 +136,21 @@ class _Outbox:
     def __init__(self, fd: int) -> None:
         self._fd = fd
         self._held = b""
+        self._turn = threading.Lock()  # threads of a run function report, too
 
     def add(self, message: Any) -> None:
-        self._held += _encode(message).encode() + b"\n"
+        line = _encode(message).encode() + b"\n"
+        with self._turn:
+            self._held += line
 
     def send(self, message: Any) -> None:
         self.add(message)
         self.flush()
 
     def flush(self) -> None:
-        while self._held:
-            self._held = self._held[os.write(self._fd, self._held) :]
+        with self._turn:
+            while self._held:
+                self._held = self._held[os.write(self._fd, self._held) :]
 
     def next_command(self, commands: socket.socket) -> bytes:
         """The next command, empty when none will come. What is held is sent before waiting for it."""

@@ -55,7 +55,8 @@ class SlotProcess:
         self.sent: dict[int, Task] = {}  # in the order in which they were handed over
         self.begun: Task | None = None
         self.begun_at = 0.0
-        self.verdict: str | None = None  # the state of an attempt that this agent ends itself
+        self.verdict: str | None = None  # the state of attempts that this agent ends itself
+        self.condemned: Collection[int] = ()  # the evaluations that it is for
         self.loaded = False
         self.early_deaths = 0  # in a row, before the run function was loaded
         self.pid = 0
@@ -133,9 +134,12 @@ class SlotProcess:
             self._capture.feed(data)
         return True
 
-    def kill(self, verdict: str) -> None:
-        """Ends the process and everything it has started; its evaluation then ends with the state ``verdict``."""
-        self.verdict = verdict
+    def kill(self, verdict: str, condemned: Collection[int]) -> None:
+        """Ends the process and everything it has started; its evaluation then ends with the state ``verdict``.
+
+        Should the process have gone on to another one that is not ``condemned``, that one is LOST.
+        """
+        self.verdict, self.condemned = verdict, condemned
         kill_tree(self.pid)
 
     def buried(self) -> None:
@@ -210,11 +214,15 @@ def _oom_kills() -> int:
     return 0
 
 
+#: Most real-time signals are valid and have no name.
+_SIGNAL_NAMES = {number.value: number.name for number in signal.Signals}
+
+
 def describe_end(status: int, out_of_memory: bool) -> dict[str, Any]:
     """The failure of an evaluation whose process ended under it, from its wait status."""
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
-        name = signal.Signals(number).name if number in signal.valid_signals() else f"signal {number}"
+        name = _SIGNAL_NAMES.get(number, f"signal {number}")
         if number == signal.SIGKILL and out_of_memory:
             return _failure("OutOfMemory", "its process was killed because the node ran out of memory")
         return _failure(name, f"its process was killed by signal {number} ({name})")

@@ -77,7 +77,11 @@ def reading(path: Path) -> Iterator[Connection]:
             if "readonly" not in str(error) and "unable to open" not in str(error):
                 raise
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hpcsearch-")))
-            connection = _begin_reading(_copy(path, folder), "rw", stack)
+            try:
+                copy = _copy(path, folder)
+            except OSError:
+                raise error from None  # it is not there, or not for this user
+            connection = _begin_reading(copy, "rw", stack)
         _check_version(connection, path)
         yield connection
 

@@ -80,9 +80,12 @@ class ResultsFile:
     def _lines(self, rows: Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> str:
         buffer = io.StringIO()
         writer = csv.writer(buffer, lineterminator="\n")
+        careful = csv.writer(buffer, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
         for configuration, row in rows:
             objective = row["objective"]
-            writer.writerow(
+            # Before Python 3.13 a carriage return is not quoted by itself, and read as the end of the line.
+            quoting = any("\r" in value for value in configuration.values() if isinstance(value, str))
+            (careful if quoting else writer).writerow(
                 [
                     *(configuration.get(name, "") for name in self._names),
                     row["id"],
@@ -98,7 +101,7 @@ class ResultsFile:
         return buffer.getvalue()
 
     def _written(self, path: Path) -> set[int] | None:
-        """Ids in a file after its torn end is cut off; None when it is not there or has other columns."""
+        """Ids in a file after its torn end is cut off; None when it is not there, or not as it should be."""
         if not path.exists():
             return None
         with path.open("rb+") as raw:
@@ -108,8 +111,16 @@ class ResultsFile:
             reader = csv.reader(file)
             if next(reader, None) != self._header:
                 return None
-            position = self._header.index("id")
-            return {int(line[position]) for line in reader}
+            position = len(self._names)  # a hyperparameter may be called id, too
+            written: set[int] = set()
+            try:
+                for line in reader:
+                    if len(line) != len(self._header):  # torn within a value of several lines
+                        return None
+                    written.add(int(line[position]))
+            except (ValueError, csv.Error):
+                return None
+            return written
 
 
 def _open(path: Path) -> int:
