@@ -1,0 +1,130 @@
+"""A search from submission to its end: exact budget, order, spaces that end, resuming."""
+
+from __future__ import annotations
+
+import itertools
+import json
+
+import pytest
+from scenario_bed import Bed, said
+
+from hpcsearch.evaluation import State
+
+PLAIN = """\
+def run(config):
+    return config["x"] + config["n"]
+"""
+
+SHORT = """\
+import time
+
+def run(config):
+    time.sleep(0.02)
+    return config["x"] + config["n"]
+"""
+
+FINITE = """\
+from hpcsearch import HpProblem
+
+Problem = HpProblem()
+Problem.add_hyperparameter(["a", "b", "c"], "letter")
+Problem.add_hyperparameter([10, 20], "size")
+"""
+
+LETTERS = """\
+def run(config):
+    return config["size"] + len(config["letter"])
+"""
+
+
+def test_the_budget_is_spent_exactly_and_everything_is_recorded(bed: Bed) -> None:
+    search = bed.submit(SHORT, "--max-evals", 23)
+    records = search.check(23)
+    assert all(record.state is State.FINISHED for record in records)
+    assert all(record.objective == record.config["x"] + record.config["n"] for record in records)
+    assert len({(record.node, record.slot) for record in records}) == 2 * bed.nodes
+    assert search.exit_status() == 0
+    (workflow,), (allocation,) = search.rows("workflow"), search.rows("allocation", "number")
+    assert workflow["outcome"] == allocation["outcome"] == "the budget of evaluations is spent"
+    assert workflow["finished_at"] is not None
+    assert {node["state"] for node in search.rows("node", "name")} == {"DONE"}
+
+    status = search.status()
+    assert "done: the budget of evaluations is spent" in status
+    assert "23 ended; budget: 23" in status
+    best = sorted(records, key=lambda record: record.objective or 0.0, reverse=True)[:3]
+    shown = bed.command("results", search.name, "--top", 3, "--format", "json")
+    assert shown.returncode == 0, said(shown)
+    assert [entry["id"] for entry in json.loads(shown.stdout)] == [record.id for record in best]
+    table = bed.command("results", search.name, "--top", 3).stdout
+    assert [line.split()[0] for line in table.splitlines()[1:4]] == [str(record.id) for record in best]
+    assert "The best 3 of 23 finished evaluations." in table
+
+
+def test_a_larger_budget_goes_on_from_where_it_was(bed: Bed) -> None:
+    search = bed.submit(PLAIN, "--max-evals", 12, "--search", "random")
+    search.check(12)
+    before = search.recorded()
+    assert "is done" in search.resume(status=2)
+    search.resume("--max-evals", 20)
+    search.check(20)
+    assert {identity: row for identity, row in search.recorded().items() if identity in before} == before
+    assert [row["number"] for row in search.rows("allocation", "number")] == [1, 2]
+
+
+@pytest.mark.parametrize("strategy", ["ambs", "random"])
+def test_an_exhausted_space_ends_the_search(bed: Bed, strategy: str) -> None:
+    search = bed.submit(LETTERS, "--max-evals", 4, "--search", strategy, problem=FINITE)
+    search.check(4)
+    search.resume("--max-evals", 50)
+    records = search.check(6)
+    assert {(record.config["letter"], record.config["size"]) for record in records} == set(
+        itertools.product("abc", (10, 20))
+    )
+    assert "every configuration of the search space has been evaluated" in search.status()
+    assert search.exit_status(2) == 0
+
+
+def test_a_seed_repeats_a_search_with_one_slot(bed: Bed) -> None:
+    bed.nodes = 1
+    found = {}
+    for name, seed in (("first", 7), ("again", 7), ("other", 8)):
+        search = bed.submit(PLAIN, "--max-evals", 25, "--seed", seed, "--search", "ambs", name=name, slots=1)
+        found[name] = [record.config for record in search.check(25)]
+    assert found["first"] == found["again"]
+    assert not [config for config in found["other"] if config in found["first"]]
+
+
+WHILE_OTHERS_RUN = """\
+import os, time
+from pathlib import Path
+import hpcsearch
+
+TOTAL = 600
+
+def run(config):
+    here = Path(__file__).parent
+    if hpcsearch.evaluation().id >= 150:
+        try:
+            os.close(os.open(here / "long", os.O_CREAT | os.O_EXCL))
+        except FileExistsError:
+            pass
+        else:
+            end = time.monotonic() + 40
+            while (here / "done").stat().st_size < TOTAL - 1:
+                if time.monotonic() > end:
+                    raise TimeoutError("the others have not run")
+                time.sleep(0.01)
+            return 0.0
+    time.sleep(0.001)
+    with open(here / "done", "ab") as file:
+        file.write(b".")
+    return 1.0
+"""
+
+
+def test_nothing_waits_behind_a_long_evaluation(bed: Bed) -> None:
+    search = bed.submit(WHILE_OTHERS_RUN, "--max-evals", 600, "--search", "random")
+    records = search.check(600)
+    assert {record.failure for record in records} == {None}
+    assert (bed.folder / "long").exists()

@@ -1,0 +1,213 @@
+"""Processes that are killed or stopped in the middle of a search: nothing recorded is lost, doubled or changed."""
+
+from __future__ import annotations
+
+import signal
+import sqlite3
+import time
+from collections.abc import Callable
+from contextlib import closing
+
+import pytest
+from scenario_bed import Bed, Process, Search, processes_of, until
+
+from hpcsearch.evaluation import State
+
+SHORT = """\
+import time
+
+def run(config):
+    time.sleep(0.05)
+    return config["x"] + config["n"]
+"""
+
+TOTAL = 60
+
+
+def kill(search: Search, *roles: str, one: bool = False) -> dict[int, object]:
+    """Kills all processes of these roles (or one); gives what was recorded before."""
+    for role in roles:
+        search.process(role)  # it may have been started again a moment ago
+    before = search.recorded()
+    victims = [process for role in roles for process in search.processes(role)][: 1 if one else None]
+    for victim in victims:
+        victim.kill()
+    until(lambda: not any(victim.alive for victim in victims), "the killed ones are dead")
+    return dict(before)
+
+
+def check_kept(search: Search, before: dict[int, object]) -> None:
+    after = search.recorded()
+    assert {identity: after.get(identity) for identity in before} == before
+
+
+def check_objectives(search: Search, total: int = TOTAL) -> int:
+    """Checks a whole search of SHORT; gives how many evaluations failed."""
+    records = search.check(total)
+    for record in records:
+        if record.state is State.FINISHED:
+            assert record.objective == record.config["x"] + record.config["n"]
+        else:
+            assert record.state is State.FAILED and record.failure is not None
+            assert record.failure.kind == "SIGKILL", record.failure
+    return sum(record.state is State.FAILED for record in records)
+
+
+def test_a_driver_that_dies_again_and_again_is_started_again(bed: Bed) -> None:
+    search = bed.submit(SHORT, "--max-evals", TOTAL, wait=False)
+    for count in (5, 20, 40):
+        search.await_ended(count)
+        before = kill(search, "driver")
+        until(lambda: search.processes("driver"), "the driver is back")
+        check_kept(search, before)
+    assert search.await_exit() == 0
+    assert check_objectives(search) == 0
+    check_kept(search, before)
+    assert search.log().count("allocation 1 works on") == 4
+
+
+def test_a_driver_that_dies_too_often_is_given_up(bed: Bed) -> None:
+    search = bed.submit(SHORT, "--max-evals", TOTAL, wait=False)
+    for count in (2, 4, 6, 8):
+        search.await_ended(count)
+        kill(search, "driver")
+    assert search.await_exit() == 128 + signal.SIGKILL
+    assert "given up after 3 restarts" in (search.layout.allocation(1) / "stderr").read_text()
+    assert "died" in search.status()
+    search.resume()
+    assert check_objectives(search) == 0
+
+
+@pytest.mark.parametrize("role", ["recorder", "search", "agent"])
+def test_a_process_beside_the_driver_dies(bed: Bed, role: str) -> None:
+    search = bed.submit(SHORT, "--max-evals", TOTAL, wait=False)
+    before: dict[int, object] = {}
+    for count in (15, 35):
+        search.await_ended(count)
+        before |= kill(search, role)
+    assert search.await_exit() == 0, search.log()
+    assert check_objectives(search) == 0
+    check_kept(search, before)
+
+
+def test_a_slot_dies_with_its_evaluation_and_is_replaced(bed: Bed) -> None:
+    search = bed.submit(SHORT, "--max-evals", TOTAL, wait=False)
+    search.await_ended(15)
+    before = kill(search, "slot", one=True)
+    assert search.await_exit() == 0
+    assert check_objectives(search) <= 1
+    check_kept(search, before)
+    last = {(record.node, record.slot) for record in search.records()[-20:]}
+    assert len(last) == 2 * bed.nodes, "the slot was not replaced"
+
+
+def test_driver_agents_and_slots_die_at_once(bed: Bed) -> None:
+    search = bed.submit(SHORT, "--max-evals", TOTAL, wait=False)
+    search.await_ended(20)
+    before = kill(search, "driver", "agent", "slot")
+    assert search.await_exit() == 0
+    assert check_objectives(search) == 0
+    check_kept(search, before)
+
+
+def stop_recorder(search: Search, wanted: Callable[[], bool], *, committing: bool) -> Process:
+    """Stops the recorder at a chosen moment: while it commits or just after, and ``wanted`` is true of its files."""
+    recorder = search.process("recorder")
+    journal = search.layout.database.with_name("workflow.db-journal")
+
+    def stop() -> bool:
+        end_s = time.monotonic() + 10
+        for there in (True, True) if committing else (True, False):
+            while journal.exists() is not there and time.monotonic() < end_s:
+                pass  # the moment is short
+        recorder.send(signal.SIGSTOP)
+        until(lambda: recorder.stopped)
+        if journal.exists() is committing and wanted():
+            return True
+        recorder.send(signal.SIGCONT)
+        return False
+
+    until(stop, "the recorder is stopped at the moment")
+    return recorder
+
+
+def stop_and_kill(search: Search) -> None:
+    """Ends everything of an allocation at one instant, its job script too: none can answer another's death."""
+    roles = ("driver", "recorder", "search", "agent", "slot")
+    victims = [search.script(), *(process for role in roles for process in search.processes(role))]
+    for number in (signal.SIGSTOP, signal.SIGKILL):
+        for victim in victims:
+            victim.send(number)
+    until(lambda: not any(victim.alive for victim in victims), "everything is dead")
+
+
+@pytest.mark.parametrize("committing", [False, True], ids=["any-time", "in-a-commit"])
+def test_a_whole_allocation_dies_and_is_resumed(bed: Bed, committing: bool) -> None:
+    search = bed.submit(SHORT, "--max-evals", TOTAL, wait=False)
+    search.await_ended(20)
+    if committing:
+        stop_recorder(search, lambda: True, committing=True)
+    stop_and_kill(search)
+    assert not processes_of(bed.folder)
+    before = search.recorded()
+    status = search.status()
+    assert "died" in status and "Its driver ended without recording it." in status
+    assert f"{len(before)} ended; budget: {TOTAL}" in status
+    search.resume()
+    assert check_objectives(search) == 0
+    check_kept(search, dict(before))
+    assert {row["attempt"] for row in search.rows("evaluation")} <= {1, 2}
+
+
+@pytest.mark.parametrize("stopped", [("driver",), ("recorder",), ("driver", "recorder")], ids="+".join)
+def test_a_driver_that_wakes_after_a_takeover_writes_nothing(bed: Bed, stopped: tuple[str, ...]) -> None:
+    search = bed.submit(SHORT, "--max-evals", TOTAL, wait=False)
+    search.await_ended(15)
+    sleeping = [process for role in stopped for process in search.processes(role, 1)]
+    for process in sleeping:
+        process.send(signal.SIGSTOP)
+    search.script().kill()
+    until(lambda: all(process.stopped for process in sleeping) and not search.script().alive)
+    before = search.recorded()
+    search.resume()
+    assert all(process.stopped for process in sleeping)
+    check_objectives(search)
+    check_kept(search, dict(before))
+
+    files = (search.layout.database, search.layout.results)
+    left = [file.read_bytes() for file in files]
+    woken: list[Process] = processes_of(bed.folder)
+    for process in sleeping:
+        process.send(signal.SIGCONT)
+    until(lambda: not any(process.alive for process in woken), "the old allocation ends")
+    assert [file.read_bytes() for file in files] == left
+    assert "Another driver works on this workflow now" in search.log()
+    check_objectives(search)
+
+
+def test_a_recorder_that_wakes_before_its_lines_are_written_doubles_none(bed: Bed) -> None:
+    search = bed.submit(SHORT.replace("0.05", "0.01"), "--max-evals", 400, "--search", "random", wait=False)
+    search.await_ended(15)
+
+    def ahead() -> bool:
+        try:
+            with closing(sqlite3.connect(search.layout.database, timeout=0)) as connection:
+                query = "SELECT count(*) FROM evaluation WHERE gathered_at IS NOT NULL"
+                (recorded,) = connection.execute(query).fetchone()
+        except sqlite3.OperationalError:  # it was stopped a moment too early
+            return False
+        return bool(recorded > len(search.lines()))
+
+    recorder = stop_recorder(search, ahead, committing=False)
+    search.process("driver").send(signal.SIGSTOP)
+    search.script().kill()
+    until(lambda: not search.script().alive)
+    search.resume()
+    check_objectives(search, 400)
+    woken = processes_of(bed.folder)
+    for role in ("driver", "recorder"):
+        for process in search.processes(role, 1):
+            process.send(signal.SIGCONT)
+    until(lambda: not any(process.alive for process in woken), "the old allocation ends")
+    assert not recorder.alive
+    check_objectives(search, 400)
