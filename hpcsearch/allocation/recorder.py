@@ -13,8 +13,9 @@ import os
 import select as selecting
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy.exc import OperationalError
 
@@ -33,6 +34,9 @@ LEASE_POLL_S = 0.5
 PATIENCE_S = 5.0
 #: A commit is followed by a pause of its own length, at most this (seconds): the disk belongs to others too.
 MAX_PAUSE_S = 0.25
+
+
+Answer = TypeVar("Answer")
 
 
 class Recorder:
@@ -87,7 +91,10 @@ class Recorder:
         messages: list[Any] = []
         while (left_s := end_s - time.monotonic()) > 0:
             if selecting.select([self._driver.read_fd], [], [], left_s)[0]:
-                arrived = self._driver.receive()
+                try:
+                    arrived = self._driver.receive()
+                except ClosedError:  # what it sent before is still committed; its end is met again at the next wait
+                    break
                 messages += arrived
                 if any(message["op"] != records.COMMIT for message in arrived):
                     break
@@ -99,8 +106,10 @@ class Recorder:
         self._layout = Layout(Path(message["directory"]))
         self._allocation: int = message["allocation"]
         self._engine = database.writer(self._layout.database)
-        self._token = self._take_lease()
-        store.begin_allocation(self._engine, self._token, self._allocation, message["deadline_at"])
+        self._token = self._insist(self._take_lease)
+        self._insist(
+            lambda: store.begin_allocation(self._engine, self._token, self._allocation, message["deadline_at"])
+        )
         with self._engine.connect() as connection:
             workflow = dict(queries.workflow_row(connection))
             unfinished = queries.unfinished(connection)
@@ -163,7 +172,9 @@ class Recorder:
             if "requeued" in rows:
                 batches.append(store.Batch())
         started_s = time.monotonic()
-        accepted = self._insist(batches, configurations)
+        accepted = self._insist(
+            lambda: store.commit(self._engine, self._token, self._allocation, batches, configurations)
+        )
         commit_s = time.monotonic() - started_s
         self._configurations.update(accepted)
         self._append_results([row for batch in batches for row in batch.ended])
@@ -189,14 +200,12 @@ class Recorder:
         batch.reports += records.named(records.REPORT_COLUMNS, rows.get("reports", ()))
         batch.nodes += rows.get("nodes", ())
 
-    def _insist(
-        self, batches: list[store.Batch], configurations: list[Configuration]
-    ) -> list[tuple[int, Configuration]]:
-        """Commits, however long the database is locked or its disk full."""
+    def _insist(self, write: Callable[[], Answer]) -> Answer:
+        """Writes, however long the database is locked or its disk full."""
         since_s = time.monotonic()
         while True:
             try:
-                return store.commit(self._engine, self._token, self._allocation, batches, configurations)
+                return write()
             except OperationalError as error:
                 waited_s = time.monotonic() - since_s
                 if waited_s >= PATIENCE_S:
@@ -238,8 +247,9 @@ class Recorder:
 
     def _close(self, message: dict[str, Any]) -> None:
         self._write_arrays()
-        store.end_allocation(self._engine, self._token, self._allocation, message["outcome"], message["finished"])
-        lease.release(self._engine, self._token)
+        outcome, finished = message["outcome"], message["finished"]
+        self._insist(lambda: store.end_allocation(self._engine, self._token, self._allocation, outcome, finished))
+        self._insist(lambda: lease.release(self._engine, self._token))
         self._say(records.CLOSED)
 
 

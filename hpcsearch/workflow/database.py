@@ -54,8 +54,8 @@ def writer(path: Path, *, create: bool = False, busy_timeout_s: float = BUSY_TIM
     if create:
         schema.metadata.create_all(engine)
     else:
-        with _translated(path), engine.begin() as connection:
-            _check_version(connection, path)
+        with reading(path):  # which checks the version, and needs no write lock for it
+            pass
     return engine
 
 
