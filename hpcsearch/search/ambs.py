@@ -9,8 +9,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from hpcsearch.errors import SearchError
+from hpcsearch.evaluation import Configuration
 from hpcsearch.search.acquisition import Learned, learn, propose
-from hpcsearch.search.base import Configuration, Outcome, Setting
+from hpcsearch.search.base import Outcome, Setting
 from hpcsearch.search.candidates import candidates
 from hpcsearch.search.columns import Array
 from hpcsearch.search.design import latin_hypercube

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from hpcsearch.search.base import Configuration, Outcome, Setting, Strategy
+from hpcsearch.evaluation import Configuration
+from hpcsearch.search.base import Outcome, Setting, Strategy
 
 #: A strategy is asked this often for what its duplicates left open.
 _ATTEMPTS = 3

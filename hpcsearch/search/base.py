@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from hpcsearch.evaluation import Configuration
+
 if TYPE_CHECKING:
     import numpy as np
     from ConfigSpace import ConfigurationSpace
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
     from hpcsearch.search.encoding import Encoding
 
 #: One point of the space, as plain Python values; inactive hyperparameters are absent.
-Configuration = dict[str, Any]
 
 #: A configuration and what came of it; ``None`` means that the evaluation failed.
 Outcome = tuple[Configuration, float | None]

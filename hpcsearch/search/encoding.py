@@ -16,7 +16,7 @@ from ConfigSpace import ConfigurationSpace
 from numpy.typing import NDArray
 
 from hpcsearch.errors import SearchError
-from hpcsearch.search.base import Configuration
+from hpcsearch.evaluation import Configuration
 from hpcsearch.search.columns import Array, Column, freeze, make_column
 
 Mask = NDArray[np.bool_]

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hpcsearch.search.base import Configuration, Outcome
+from hpcsearch.evaluation import Configuration
+from hpcsearch.search.base import Outcome
 from hpcsearch.search.columns import Array
 from hpcsearch.search.encoding import Encoding, Mask
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hpcsearch.search.base import Configuration, Outcome, Setting
+from hpcsearch.evaluation import Configuration
+from hpcsearch.search.base import Outcome, Setting
 
 _BLOCK = 256
 
