@@ -33,7 +33,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "allocation": {*BASE, "worker", "problem", "search", "workflow", "sites", "schedulers"},
     "monitor": {"evaluation", "workflow", "sites", "schedulers"},
     "submission": {*BASE, "problem", "search", "workflow", "sites", "schedulers", "monitor", "allocation.plan"},
-    "cli": {*BASE, "workflow", "sites", "schedulers", "monitor", "submission"},
+    "doctor": {"sites", "schedulers"},
+    "cli": {*BASE, "workflow", "sites", "schedulers", "monitor", "submission", "doctor"},
 }
 
 #: Known to type checkers only, and loaded when first used: the public names.

@@ -20,9 +20,11 @@ assert sys.stdin.read() == ""
 from hpcsearch import HpProblem
 Problem = HpProblem()
 Problem.add_hyperparameter((0.0, 1.0), "x")
-few = HpProblem()
+few = HpProblem(minimize=True)
 few.add_hyperparameter((1, 3), "n")
 """
+
+READY = {"op": "ready", "names": ["x"], "minimize": False}
 
 
 class Peer:
@@ -68,7 +70,7 @@ def ask(n: int) -> dict[str, Any]:
 
 def test_a_whole_conversation(peer: Peer, start: dict[str, Any]) -> None:
     peer.send({**start, "search": "ambs", "arguments": {"trees": "10"}, "background": True})
-    assert peer.receive() == {"op": "ready"}
+    assert peer.receive() == READY
     peer.send({"op": "pending", "configurations": [{"x": 0.5}]}, {"op": "tell", "results": [[{"x": 0.25}, 1.0]]})
     for n in (8, 1, 4):
         peer.send(ask(n))
@@ -85,7 +87,7 @@ def test_a_whole_conversation(peer: Peer, start: dict[str, Any]) -> None:
 
 def test_answers_come_in_order_and_in_batches(peer: Peer, start: dict[str, Any]) -> None:
     peer.send({**start, "problem": "problem.py:few"}, ask(1), ask(1), ask(5), ask(1))
-    assert peer.receive() == {"op": "ready"}
+    assert peer.receive() == {"op": "ready", "names": ["n"], "minimize": True}
     replies = [peer.receive() for _ in range(4)]
     assert [len(reply["configurations"]) for reply in replies] == [1, 1, 1, 0]
     assert [reply["exhausted"] for reply in replies] == [False, False, True, True]
@@ -93,7 +95,7 @@ def test_answers_come_in_order_and_in_batches(peer: Peer, start: dict[str, Any])
 
 def test_an_interrupt_from_the_terminal_is_the_drivers(peer: Peer, start: dict[str, Any]) -> None:
     peer.send(start)
-    assert peer.receive() == {"op": "ready"}
+    assert peer.receive() == READY
     peer.process.send_signal(signal.SIGINT)
     peer.send(ask(2))
     assert len(peer.receive()["configurations"]) == 2
@@ -123,7 +125,7 @@ def test_failures_are_told_and_end_it(
 def test_the_end_of_input_ends_it_in_the_middle_of_a_fit(peer: Peer, start: dict[str, Any]) -> None:
     results = [[{"x": i / 3000}, float(i)] for i in range(3000)]
     peer.send({**start, "search": "ambs", "background": True}, {"op": "tell", "results": results}, ask(1))
-    assert peer.receive() == {"op": "ready"}
+    assert peer.receive() == READY
     assert peer.receive()["op"] == "proposed"
     out, err = peer.close()
     assert (out, peer.process.returncode) == (b"", 0)

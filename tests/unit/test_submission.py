@@ -33,16 +33,19 @@ from hpcsearch.errors import (
     UsageError,
 )
 from hpcsearch.evaluation import State
+from hpcsearch.hyperparameter import RESERVED
 from hpcsearch.sites.find import find_site
-from hpcsearch.submission import api
+from hpcsearch.sites.model import NodeShape, Queue
+from hpcsearch.submission.announcing import say_dropped
 from hpcsearch.submission.api import dry_run, submit_request
 from hpcsearch.submission.child import design_size
-from hpcsearch.submission.creating import created
+from hpcsearch.submission.creating import Orders, created
 from hpcsearch.submission.request import Request
 from hpcsearch.submission.steps import Steps, banner, facts_block
 from hpcsearch.submission.validation import Checked, Validation
 from hpcsearch.workflow import open_workflow
 from hpcsearch.workflow.layout import Layout
+from hpcsearch.workflow.results_csv import FIXED_COLUMNS
 
 
 def request(**changes: Any) -> Request:
@@ -93,6 +96,10 @@ def test_a_dry_run_prints_script_and_command_and_leaves_nothing(search_files: Pa
         ({"job_mode": "mpi"}, UsageError, "later version"),
         ({"queue": "debug"}, UsageError, "no queue 'debug'"),
         ({"nodes": 2}, LimitError, "at most 1 node"),
+        ({"chain": 0}, UsageError, "chain 0"),
+        ({"chain": 2}, UsageError, "do not follow each other"),
+        ({"site": "polaris", "queue": "debug", "account": "a", "nodes": 4}, LimitError, "at most 2 nodes"),
+        ({"site": "frontier", "queue": "debug", "account": "a", "chain": 3}, LimitError, "3 are asked for"),
         ({"site": "nowhere"}, SiteError, "nowhere"),
         ({"problem": "problm.py"}, LoadError, "problem.py"),
         ({"problem": "model_run.py:run"}, ProblemError, "of type function, not HpProblem"),
@@ -210,6 +217,15 @@ def test_without_import_only_the_names_are_looked_for(search_files: Path) -> Non
         tried(request(no_import=True, run="model_rum.py"))
 
 
+def test_a_hyperparameter_must_not_take_the_name_of_a_column_of_results(search_files: Path) -> None:
+    file = search_files / "problem.py"
+    file.write_text(file.read_text().replace('"units"', '"node"'))
+    with pytest.raises(LoadError, match=r"'node' cannot be the name .* results\.csv has a column of that name"):
+        submit_request(request(), Steps(None))
+    assert left_in(search_files) == []
+    assert set(FIXED_COLUMNS) == RESERVED
+
+
 def test_the_initial_design_has_the_starting_points_first_and_fits_the_budget(search_files: Path) -> None:
     with Validation(request(evals_per_node=3, seed=1), search_files) as children:
         answer = children.problem()
@@ -238,7 +254,9 @@ def poly(search_files: Path) -> Layout:
 
 
 def creating(layout: Layout) -> contextlib.AbstractContextManager[None]:
-    return created(layout, request(max_evals=9, eval_timeout_s=5.0), CHECKED, find_site("local"), Path("/x"))
+    asked = request(max_evals=9, eval_timeout_s=5.0)
+    orders = Orders(layout, find_site("local"), CHECKED.run, CHECKED.names, Path("/x"), vars(asked))
+    return created(orders, asked, CHECKED)
 
 
 def test_a_new_workflow_has_its_design_its_plan_and_its_owner(poly: Layout) -> None:
@@ -282,9 +300,9 @@ def test_two_who_submit_the_same_name_at_once(search_files: Path) -> None:
     code = (
         "import dataclasses, sys\n"
         "from hpcsearch.cli.main import hpcsearch_command, run\n"
-        "from hpcsearch.submission import api\n"
-        "make = api.make_request\n"
-        "api.make_request = lambda *given: dataclasses.replace(make(*given), python='/bin/true')\n"
+        "from hpcsearch.submission.creating import Orders\n"
+        "make = Orders.request\n"
+        "Orders.request = lambda *given: dataclasses.replace(make(*given), python='/bin/true')\n"
         "sys.exit(run(hpcsearch_command, sys.argv[1:], 'hpcsearch'))\n"
     )
     command = "submit hps poly -p problem.py -r model_run.py -n 1 -t 1 -q local -A none --search random".split()
@@ -303,8 +321,8 @@ def test_two_who_submit_the_same_name_at_once(search_files: Path) -> None:
 
 
 def test_an_accepted_submission_prints_its_steps_and_facts(search_files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    make = api.make_request
-    monkeypatch.setattr(api, "make_request", lambda *given: dataclasses.replace(make(*given), python="/bin/true"))
+    make = Orders.request
+    monkeypatch.setattr(Orders, "request", lambda *given: dataclasses.replace(make(*given), python="/bin/true"))
     out = io.StringIO()
     submitted = submit_request(request(search="ambs", walltime_s=5400), Steps(out))
     lines = out.getvalue().splitlines()
@@ -348,3 +366,37 @@ def test_a_step_that_fails_ends_its_line() -> None:
     with pytest.raises(KeyError), Steps(out).step("Validating run"):
         raise KeyError
     assert out.getvalue() == "Validating run...failed\n"
+
+
+@pytest.mark.parametrize(("margin_s", "grace_s"), [(None, Plan.grace_s), (25, 25.0)])
+def test_a_site_s_own_drain_margin_is_kept_free_at_the_end(poly: Layout, margin_s: int | None, grace_s: float) -> None:
+    site = find_site("slurm")
+    if margin_s is not None:
+        site = dataclasses.replace(site, drain_margin_s=margin_s)
+    orders = Orders(poly, site, "run", (), Path("/x"), vars(request(queue="debug")))
+    assert orders.plan(1).grace_s == grace_s
+
+
+def test_the_plan_has_the_nodes_of_its_queue(poly: Layout) -> None:
+    site = find_site("slurm")
+    site = dataclasses.replace(
+        site,
+        node=NodeShape(cores=64, gpus=4),
+        queues=(Queue("fat", node=NodeShape(cores=128, reserved_cores=(0, 1))), Queue("thin")),
+    )
+    cores = {name: Orders(poly, site, "run", (), Path("/x"), vars(request(queue=name))).plan(1).cores for name in FAT}
+    assert cores == FAT
+
+
+FAT = {"fat": 126, "thin": 64}
+
+
+def test_many_variables_that_are_not_passed_on_are_counted() -> None:
+    out = io.StringIO()
+    site = find_site("slurm")
+    say_dropped(Steps(out), site, {"SBATCH_PARTITION": "x", "SLURM_CONF": "y", "PATH": "z"})
+    assert out.getvalue() == "Not passed on, because they would override the job script: SBATCH_PARTITION.\n"
+    say_dropped(Steps(out), site, {f"SLURM_{number}": "x" for number in range(20)})
+    assert out.getvalue().endswith("the job script: 20 variables SLURM_*.\n")
+    say_dropped(Steps(out), site, {"PATH": "z"})
+    assert out.getvalue().count("\n") == 2

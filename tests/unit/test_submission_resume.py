@@ -18,6 +18,7 @@ from hpcsearch.sites.find import find_site
 from hpcsearch.sites.load import dump_site
 from hpcsearch.submission import resume as module
 from hpcsearch.submission.api import Submitted
+from hpcsearch.submission.creating import Orders
 from hpcsearch.submission.resume import Changes
 from hpcsearch.submission.steps import Steps
 from hpcsearch.workflow import database, queries, store
@@ -29,8 +30,8 @@ MakeWorkflow = Callable[..., Layout]
 @pytest.fixture(autouse=True)
 def no_driver(monkeypatch: pytest.MonkeyPatch) -> None:
     """Allocations are submitted for real, and run a program that ends at once where the driver would begin."""
-    make = module.make_request
-    monkeypatch.setattr(module, "make_request", lambda *given: dataclasses.replace(make(*given), python="/bin/true"))
+    make = Orders.request
+    monkeypatch.setattr(Orders, "request", lambda *given: dataclasses.replace(make(*given), python="/bin/true"))
 
 
 def write(layout: Layout, **values: object) -> None:

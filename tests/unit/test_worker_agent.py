@@ -66,6 +66,18 @@ def reports(config):
         hpcsearch.report(step=step, loss=1.0 / (step + 1))
     return 1.0
 
+def reports_from_threads(config):
+    def work(number):
+        for step in range(300):
+            hpcsearch.report(step=step, thread=number, padding="x" * 200)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return 1.0
+
 def late_report(config):
     threading.Timer(0.1, lambda: hpcsearch.report(late=1)).start()
     return 1.0
@@ -81,6 +93,12 @@ def fork_and_return(config):
         return -1.0
     os.wait()
     return config["x"]
+
+def signpost(config):
+    open(f"begun-{hpcsearch.evaluation().id}", "w").close()
+    while not os.path.exists(config["wait_for"]):
+        time.sleep(0.005)
+    return 1.0
 
 def flood(config):
     for _ in range(2000):
@@ -115,7 +133,9 @@ class Node:
                 process_group=0,
             )
         assert self.process.stdin is not None and self.process.stdout is not None
-        self._channel: Channel | None = Channel(os.dup(self.process.stdout.fileno()), os.dup(self.process.stdin.fileno()))
+        self._channel: Channel | None = Channel(
+            os.dup(self.process.stdout.fileno()), os.dup(self.process.stdin.fileno())
+        )
         self.process.stdin.close()
         self.process.stdout.close()
         self.events: list[list[Any]] = []
@@ -312,14 +332,17 @@ def test_what_an_evaluation_sees(start: Callable[..., Node], tmp_path: Path) -> 
     assert 25.0 < facts["left"] <= 30.0
     assert facts["stdin"] == "" and facts["group"] is True and facts["oom"] == 800
     environment = facts["environment"]
-    assert environment.items() >= {
-        "CUDA_VISIBLE_DEVICES": "2,5",
-        "OMP_NUM_THREADS": "3",
-        "HPCSEARCH_SLOT": "0",
-        "HPCSEARCH_PMI_RANK": "3",
-        "HPCSEARCH_SLURM_JOB_ID": "12",
-        "MINE": "1",
-    }.items()
+    assert (
+        environment.items()
+        >= {
+            "CUDA_VISIBLE_DEVICES": "2,5",
+            "OMP_NUM_THREADS": "3",
+            "HPCSEARCH_SLOT": "0",
+            "HPCSEARCH_PMI_RANK": "3",
+            "HPCSEARCH_SLURM_JOB_ID": "12",
+            "MINE": "1",
+        }.items()
+    )
     assert not {"PMI_RANK", "SLURM_JOB_ID"} & environment.keys()
 
 
@@ -353,6 +376,14 @@ def test_reports_come_before_the_end(node: Node) -> None:
     told = [(identity, attempt, step, metrics) for _, identity, attempt, step, _, metrics in node.of(protocol.REPORT)]
     assert told == [(4, 2, step, {"loss": 1.0 / (step + 1)}) for step in range(3)]
     assert node.events[-1][0] == protocol.ENDED
+
+
+def test_threads_may_report_at_the_same_time(node: Node) -> None:
+    node.set_up()
+    node.run((1, {"what": "reports_from_threads"}))
+    assert node.ends(1)[0].state == State.FINISHED
+    told = [(event[5]["thread"], event[3]) for event in node.of(protocol.REPORT)]
+    assert sorted(told) == [(thread, step) for thread in range(4) for step in range(300)]
 
 
 def test_output_is_kept_head_and_tail_and_never_touches_the_protocol(node: Node) -> None:
@@ -401,6 +432,25 @@ def test_a_kill_ends_what_runs_and_takes_back_what_waits(node: Node) -> None:
     assert ends[3].state == State.FINISHED  # its slot was not meant
     node.run((5, {"x": 5.0}))
     assert node.ends(3)[-1].objective == 5.0
+
+
+def test_a_kill_that_comes_too_late_does_not_end_another(node: Node) -> None:
+    node.set_up()
+    node.run(
+        (1, {"what": "signpost", "wait_for": "go"}), (2, {"what": "signpost", "wait_for": "never"}), (3, {"x": 3.0})
+    )
+    node.wait_for(protocol.STARTED)
+    node.process.send_signal(signal.SIGSTOP)  # meanwhile the slot goes on to the second one
+    os.waitid(os.P_PID, node.process.pid, os.WSTOPPED)
+    node.tell(op=protocol.KILL, evaluations=[1], state=State.CANCELLED.value)
+    (node.folder / "go").touch()
+    end_s = time.monotonic() + LIMIT_S
+    while not (node.folder / "begun-2").exists() and time.monotonic() < end_s:
+        time.sleep(0.005)
+    node.process.send_signal(signal.SIGCONT)
+    ends = node.ends(3)
+    assert [(end.id, end.state) for end in ends] == [(1, State.FINISHED), (2, State.LOST), (3, State.FINISHED)]
+    assert ends[1].failure is not None and ends[1].killed_by is None
 
 
 def test_unknown_evaluations_are_passed_over(node: Node) -> None:

@@ -43,7 +43,10 @@ def test_each_log_holds_what_came_behind_its_marker(texts: list[bytes], data: st
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.lists(st.binary(min_size=1, max_size=40).map(lambda b: b.replace(b"\x00", b".")), max_size=12), st.integers(2, 60))
+@given(
+    st.lists(st.binary(min_size=1, max_size=40).map(lambda b: b.replace(b"\x00", b".")), max_size=12),
+    st.integers(2, 60),
+)
 def test_head_and_tail_are_kept_and_what_is_left_out_is_counted(pieces: list[bytes], limit: int) -> None:
     whole = b"".join(pieces)
     half = limit // 2

@@ -73,7 +73,9 @@ def test_what_is_sent_arrives_in_order(messages: list[Any]) -> None:
 @settings(max_examples=60, deadline=None)
 @given(st.lists(VALUES, min_size=1, max_size=5), st.data())
 def test_lines_may_be_cut_anywhere(messages: list[Any], data: st.DataObject) -> None:
-    whole = b"".join(json.dumps(message, ensure_ascii=data.draw(st.booleans())).encode() + b"\n" for message in messages)
+    whole = b"".join(
+        json.dumps(message, ensure_ascii=data.draw(st.booleans())).encode() + b"\n" for message in messages
+    )
     cuts = sorted(data.draw(st.sets(st.integers(0, len(whole)), max_size=6)))
     read_end, write_end = os.pipe()
     other = os.open(os.devnull, os.O_WRONLY)

@@ -60,7 +60,7 @@ def test_the_scheduler_has_told_which_gpus(name: str, value: str, gpus: list[str
 
 def test_all_gpus_of_the_node(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     there = ["nvidia0", "nvidia1", "nvidiactl", "nvidia-uvm", "nvidia10", "null"]
-    monkeypatch.setattr(environment.os, "listdir", lambda _path: there)
+    monkeypatch.setattr(f"{environment.__name__}.os.listdir", lambda _path: there)
     assert environment.visible_gpus({}) == ["0", "1", "2"]
     monkeypatch.setattr(environment, "_nvidia_gpus", lambda: 0)
     for node, identity in enumerate(("0", "5412", "977")):  # the first is the CPU
@@ -71,10 +71,13 @@ def test_all_gpus_of_the_node(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
 
 
 def test_what_a_slot_adds() -> None:
-    assert environment.slot_variables(3, 8, [], "CUDA_VISIBLE_DEVICES").items() >= {
-        "HPCSEARCH_SLOT": "3",
-        "OMP_NUM_THREADS": "8",
-    }.items()
+    assert (
+        environment.slot_variables(3, 8, [], "CUDA_VISIBLE_DEVICES").items()
+        >= {
+            "HPCSEARCH_SLOT": "3",
+            "OMP_NUM_THREADS": "8",
+        }.items()
+    )
     assert environment.slot_variables(0, 0, ["1", "3"], "ROCR_VISIBLE_DEVICES") == {
         "HPCSEARCH_SLOT": "0",
         "OMP_NUM_THREADS": "1",
@@ -100,5 +103,5 @@ def test_cores_are_what_the_mask_leaves_of_them(monkeypatch: pytest.MonkeyPatch,
         (topology / "thread_siblings_list").write_text(f"{cpu % 4},{cpu % 4 + 4}\n")
     system = "/sys/devices/system/cpu/"
     monkeypatch.setattr(environment, "Path", lambda path: tmp_path / path.removeprefix(system))
-    monkeypatch.setattr(environment.os, "sched_getaffinity", lambda _pid: {1, 2, 3, 5, 6, 4, 9})
+    monkeypatch.setattr(f"{environment.__name__}.os.sched_getaffinity", lambda _pid: {1, 2, 3, 5, 6, 4, 9})
     assert environment.own_cores() == [[1, 5], [2, 6], [3], [4], [9]]  # of 9 nothing is known

@@ -130,16 +130,18 @@ def test_start_ticks_tell_processes_apart() -> None:
     assert processes.start_ticks(child.pid) is None
 
 
+def in_a_process_named(name: str, code: str) -> str:
+    """What ``code`` prints in a process of that name."""
+    whole = f"import os\nfrom hpcsearch.worker import processes\nprocesses.name_process({name!r})\n{code}"
+    return subprocess.run([sys.executable, "-c", whole], capture_output=True, text=True, check=True).stdout.strip()
+
+
 def test_a_name_with_parentheses_and_spaces_is_read() -> None:
-    code = "from hpcsearch.worker import processes as p; import os; p.name_process('a) R 1 (b'); print(p.start_ticks(os.getpid()))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert int(done.stdout) > 0
+    assert int(in_a_process_named("a) R 1 (b", "print(processes.start_ticks(os.getpid()))")) > 0
 
 
 def test_processes_are_named() -> None:
-    code = "from hpcsearch.worker import processes as p; p.name_process('hpcsearch-much-too-long'); print(open('/proc/self/comm').read())"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "hpcsearch-much-"
+    assert in_a_process_named("hpcsearch-much-too-long", "print(open('/proc/self/comm').read())") == "hpcsearch-much-"
 
 
 ORPHAN = """\

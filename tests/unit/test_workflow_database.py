@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
-from workflow_bed import dump, new_database, take_lease
+from workflow_bed import commit, dump, new_database, take_lease
 
 from hpcsearch.errors import DatabaseError, SchemaVersionError
 from hpcsearch.workflow import database, queries, schema, store
@@ -62,25 +62,24 @@ def test_a_writer_has_the_lock_from_the_beginning(path: Path) -> None:
 
 
 def test_a_writer_waits_for_another(path: Path) -> None:
-    one, other = (database.writer(path, busy_timeout_s=5.0) for _ in range(2))
-    begun, written = threading.Event(), []
+    begun = threading.Event()
 
     def hold() -> None:
+        one = database.writer(path)
         with one.begin() as connection:
+            connection.execute(schema.workflow.update().values(outcome="first"))
             begun.set()
             time.sleep(0.1)
-            connection.execute(schema.workflow.update().values(outcome="first"))
-        written.append("first")
+        one.dispose()
 
+    other = database.writer(path, busy_timeout_s=5.0)
     thread = threading.Thread(target=hold)
     thread.start()
-    begun.wait()
+    assert begun.wait(10.0)
     store.update_allocation(other, 1, state="RUNNING")
-    assert written == ["first"] or not thread.join()
-    thread.join()
     assert dump(other)["workflow"][0][-1] == "first"
-    for engine in (one, other):
-        engine.dispose()
+    thread.join()
+    other.dispose()
 
 
 def test_reading_never_writes(path: Path) -> None:
@@ -96,9 +95,9 @@ def test_a_reader_sees_one_state_of_things(path: Path) -> None:
     with database.reading(path) as connection:
         assert len(queries.evaluations(connection)) == 2
         with pytest.raises(OperationalError, match="locked"):
-            store.commit(engine, token, 1, store.Batch(), [{"x": 3.0}])
+            commit(engine, token, None, [{"x": 3.0}])
         assert len(queries.evaluations(connection)) == 2
-    store.commit(engine, token, 1, store.Batch(), [{"x": 3.0}])
+    commit(engine, token, None, [{"x": 3.0}])
     with database.reading(path) as connection:
         assert len(queries.evaluations(connection)) == 3
     engine.dispose()

@@ -71,7 +71,7 @@ def test_found_by_name_and_by_path(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert layout.find_layout("elsewhere/other") == other
     assert layout.find_layout(str(other.root), root="workflows") == other
     assert layout.find_layout("other", root="elsewhere") == other
-    with pytest.raises(NotFoundError, match="'polu'.*poly"):
+    with pytest.raises(NotFoundError, match=r"'polu'.*poly"):
         layout.find_layout("polu")
     with pytest.raises(NotFoundError, match="none yet"):
         layout.find_layout("poly", root=tmp_path / "nothing")
@@ -126,7 +126,10 @@ def test_a_name_that_is_taken_meanwhile(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(DatabaseError, match="cannot be made") as caught, layout.new_directory(Layout(tmp_path / "file/poly")):
+    with (
+        pytest.raises(DatabaseError, match="cannot be made") as caught,
+        layout.new_directory(Layout(tmp_path / "file/poly")),
+    ):
         pytest.fail("the block must not be entered")
     assert "--root" in caught.value.hint
 

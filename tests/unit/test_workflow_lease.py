@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Engine
-from workflow_bed import dump, ended, new_database, started, take_lease
+from workflow_bed import commit, dump, ended, new_database, started, take_lease
 
 from hpcsearch.errors import LeaseLostError
 from hpcsearch.workflow import lease, store
@@ -52,7 +52,7 @@ def test_of_two_who_saw_it_free_one_takes_it(engine: Engine) -> None:
 def test_a_holder_that_moved_is_not_taken_over(engine: Engine) -> None:
     token = take_lease(engine)
     seen = now(engine)
-    store.commit(engine, token, 1, store.Batch())
+    commit(engine, token)
     assert lease.take(engine, 2, 2, seen) is None
     assert lease.take(engine, 2, 2, now(engine)) is not None
 
@@ -73,7 +73,7 @@ def test_every_commit_counts(engine: Engine) -> None:
     token = take_lease(engine)
     before = now(engine).counter
     for _ in range(3):
-        store.commit(engine, token, 1, store.Batch())
+        commit(engine, token)
     assert now(engine).counter == before + 3
 
 
@@ -89,8 +89,8 @@ def test_one_that_was_taken_over_writes_nothing(engine: Engine, write: int) -> N
         nodes=[{"name": "n1", "state": "UP"}],
     )
     writes = [
-        lambda: store.commit(engine, old, 1, batch, [{"x": 3.0}]),
-        lambda: store.commit(engine, old, 1, store.Batch()),
+        lambda: commit(engine, old, batch, [{"x": 3.0}]),
+        lambda: commit(engine, old),
         lambda: store.begin_allocation(engine, old, 1, 0.0),
         lambda: store.end_allocation(engine, old, 1, "the budget is spent", True),
         lambda: store.describe_problem(engine, old, ["y"], True),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,10 +75,17 @@ def ended(identity: int, attempt: int = 1, *, final: bool = True, **changes: Any
     return row | changes
 
 
+def commit(
+    engine: Engine, token: str, batch: store.Batch | None = None, configurations: Sequence[Configuration] = ()
+) -> list[tuple[int, Configuration]]:
+    """One batch and new configurations, as allocation 1."""
+    return store.commit(engine, token, 1, [batch or store.Batch()], configurations)
+
+
 def finish(engine: Engine, token: str, *rows: dict[str, Any]) -> None:
     """Commits the beginning and the end of attempts in one batch."""
     begun = [started(row["evaluation"], row["attempt"], at=row["started_at"]) for row in rows]
-    store.commit(engine, token, 1, store.Batch(started=begun, ended=list(rows)))
+    commit(engine, token, store.Batch(started=begun, ended=list(rows)))
 
 
 def dump(engine: Engine) -> dict[str, list[tuple[Any, ...]]]:
