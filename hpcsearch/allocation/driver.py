@@ -226,12 +226,15 @@ class Driver:
     # ---- what happens: evaluations
 
     def started(self, evaluation: Evaluation, placement: Placement, at: float) -> None:
+        if evaluation.id not in self._sent:
+            return  # it had been written off
         check_transition(State.PROPOSED, State.RUNNING)
         self._sent[evaluation.id].begun_s = time.monotonic()
         self._recording.started(evaluation, placement, at)
 
     def recalled(self, evaluation: Evaluation, placement: Placement) -> None:
-        del self._sent[evaluation.id]
+        if self._sent.pop(evaluation.id, None) is None:
+            return  # it had been written off
         self._table.leave(placement)
         evaluation.attempt -= 1
         if self._supply is not None:
@@ -241,7 +244,7 @@ class Driver:
         self._recording.reported(evaluation, step, at, metrics)
 
     def ended(self, evaluation: Evaluation, placement: Placement, end: Ended) -> None:
-        if end.killed_by not in ENDING_SIGNALS:
+        if end.killed_by not in ENDING_SIGNALS or evaluation.id not in self._sent:
             self._settle(evaluation, placement, end)
         elif self._terminating:
             self._settle(evaluation, placement, _interrupted(end))

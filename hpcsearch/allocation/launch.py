@@ -39,7 +39,8 @@ def _slurm_hosts() -> list[Host]:
             "The launcher 'srun' works inside a Slurm allocation only: see the site file's [launcher].",
         )
     cpus = slurm_counts(os.environ.get("SLURM_JOB_CPUS_PER_NODE", ""))
-    return [Host(name, count) for name, count in zip(names, cpus or [0] * len(names), strict=True)]
+    known = len(cpus) == len(names)
+    return [Host(name, cpus[place] if known else 0) for place, name in enumerate(names)]
 
 
 def slurm_counts(text: str) -> list[int]:

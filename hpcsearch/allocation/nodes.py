@@ -24,7 +24,7 @@ def plan_slots(cores: Sequence[Sequence[int]], gpus: Sequence[str], slots: int, 
     """Divides a node among its slots: disjoint cores in the mask's order, and disjoint GPUs.
 
     What does not divide evenly goes one each to the first slots. Where there are fewer cores than slots, but enough
-    hardware threads, those are divided.
+    hardware threads, those are divided; where there are fewer GPUs than slots, neighbours share one.
 
     Args:
         cores: the CPUs (hardware threads) of each core that the node's agent may use.
@@ -35,7 +35,8 @@ def plan_slots(cores: Sequence[Sequence[int]], gpus: Sequence[str], slots: int, 
     Raises:
         AllocationError: there are fewer CPUs than slots, and sharing them was not asked for.
     """
-    gpu_parts = _divide(gpus, slots)
+    shared = bool(gpus) and len(gpus) < slots
+    gpu_parts = [[gpus[slot * len(gpus) // slots]] for slot in range(slots)] if shared else _divide(gpus, slots)
     if not bind:
         everything = tuple(cpu for core in cores for cpu in core)
         threads = max(1, len(cores) // slots)

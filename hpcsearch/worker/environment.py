@@ -33,11 +33,15 @@ def scrubbed(environment: Mapping[str, str]) -> dict[str, str]:
 GPU_VARIABLES = ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "ZE_AFFINITY_MASK")
 
 
+#: What schedulers and users write for none.
+_NO_GPU = frozenset({"NoDevFiles", "-1"})
+
+
 def visible_gpus(environment: Mapping[str, str]) -> list[str]:
     """The GPUs that this process may give away: those that the scheduler left it, else all that the node has."""
     for name in GPU_VARIABLES:
         if name in environment:
-            return [gpu for gpu in environment[name].split(",") if gpu and gpu != "NoDevFiles"]
+            return [gpu for gpu in environment[name].split(",") if gpu and gpu not in _NO_GPU]
     return [str(index) for index in range(_nvidia_gpus() or _amd_gpus())]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 
 import pytest
 from hypothesis import given, settings
@@ -11,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from hpcsearch.allocation.nodes import NodeTable, Placement, plan_slots
 from hpcsearch.errors import AllocationError
+from hpcsearch.worker.protocol import Share
 
 
 class TableMachine(RuleBasedStateMachine):
@@ -123,6 +125,17 @@ CORES = st.builds(
 )
 
 
+def check_gpus(shares: list[Share], names: list[str]) -> None:
+    """Each GPU has an owner; more slots than GPUs share them evenly, and no slot is without."""
+    given_away = [gpu for share in shares for gpu in share.gpus]
+    if len(names) >= len(shares) or not names:
+        assert given_away == names
+        return
+    users = Counter(given_away)
+    assert len(given_away) == len(shares) and users.keys() == set(names) and given_away == sorted(given_away)
+    assert max(users.values()) - min(users.values()) <= 1
+
+
 @given(CORES, st.integers(0, 8), st.integers(1, 20))
 def test_bound_slots_divide_the_node(cores: list[list[int]], gpus: int, slots: int) -> None:
     cpus = [cpu for core in cores for cpu in core]
@@ -135,7 +148,7 @@ def test_bound_slots_divide_the_node(cores: list[list[int]], gpus: int, slots: i
     shares = plan_slots(cores, names, slots, bind=True)
     assert len(shares) == slots and all(share.bound for share in shares)
     assert [cpu for share in shares for cpu in share.cpus] == cpus  # disjoint, complete, in the mask's order
-    assert [gpu for share in shares for gpu in share.gpus] == names
+    check_gpus(shares, names)
     for parts in ([len(share.gpus) for share in shares], [share.threads for share in shares]):
         assert max(parts) - min(parts) <= 1 and parts == sorted(parts, reverse=True)
     if len(cores) >= slots:  # no core is torn apart
@@ -151,5 +164,5 @@ def test_unbound_slots_share_the_cores_and_divide_the_gpus(cores: list[list[int]
     names = [str(number) for number in range(gpus)]
     shares = plan_slots(cores, names, slots, bind=False)
     assert len(shares) == slots and not any(share.bound for share in shares)
-    assert [gpu for share in shares for gpu in share.gpus] == names
+    check_gpus(shares, names)
     assert {share.threads for share in shares} == {max(1, len(cores) // slots)}
