@@ -71,6 +71,7 @@ class SlotExecutor:
         self._closing = False
         self._start_agents()
         loop.call_later(SILENCE_S / 2, self._listen_for_silence)
+        loop.call_later(protocol.BEAT_S, self._beat)
 
     # ---- Executor
 
@@ -225,6 +226,12 @@ class SlotExecutor:
                 self._listener.ended(evaluation, placement, end)
         if was_up:
             self._listener.node_down(agent.host)
+
+    def _beat(self) -> None:
+        for host in self._agents:
+            self._send(host, {"op": protocol.BEAT})
+        if not self._closing:
+            self._loop.call_later(protocol.BEAT_S, self._beat)
 
     def _listen_for_silence(self) -> None:
         now_s = time.monotonic()

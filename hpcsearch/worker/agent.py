@@ -46,7 +46,7 @@ class Agent:
         self._events: list[list[Any]] = []
         self._timeouts: list[tuple[float, int, int, int]] = []  # when (monotonic), slot, evaluation, attempt
         self._timeout_s: float | None = None
-        self._last_sent_s = time.monotonic()
+        self._last_sent_s = self._last_heard_s = time.monotonic()
         self._ending = False
         self._writing = False
         self._handlers: dict[str, Callable[[dict[str, Any]], None]] = {
@@ -55,6 +55,7 @@ class Agent:
             protocol.RECALL: self._recall,
             protocol.KILL: self._kill,
             protocol.EXIT: self._exit,
+            protocol.BEAT: lambda _message: None,
         }
 
     def work(self) -> None:
@@ -94,6 +95,7 @@ class Agent:
     # ---- orders
 
     def _take_orders(self) -> None:
+        self._last_heard_s = time.monotonic()
         for message in self._driver.receive():
             self._handlers[message["op"]](message)
 
@@ -284,6 +286,9 @@ class Agent:
 
     def _end_overdue(self) -> None:
         now_s = time.monotonic()
+        if now_s - self._last_heard_s > protocol.DRIVER_SILENCE_S:
+            print(f"no word from the driver for {protocol.DRIVER_SILENCE_S:g} s: this node ends", file=sys.stderr)
+            self._ending = True
         while self._timeouts and self._timeouts[0][0] <= now_s:
             _, index, identity, attempt = heapq.heappop(self._timeouts)
             slot = self._slots[index]

@@ -11,6 +11,9 @@ from typing import Any
 #: An agent that has nothing to say says so this often (seconds); a driver that hears nothing much longer gives it up.
 BEAT_S = 5.0
 
+#: An agent that has heard nothing for so long (seconds) ends its node: the driver's host may have died without a word.
+DRIVER_SILENCE_S = 60.0
+
 # Driver to agent.
 SETUP = "setup"  # orders: Setup
 RUN = "run"  # evaluations: [[id, attempt, slot, configuration], ...], each waits behind what its slot has
@@ -27,7 +30,7 @@ ENDED = "ended"  # id, attempt, slot, state, started_at, ended_at, duration_s, o
 REPORT = "report"  # id, attempt, step, at, metrics
 RECALLED = "recalled"  # id
 TERMINATING = "terminating"  # somebody else than the driver wants this node to end
-BEAT = "beat"
+BEAT = "beat"  # in both directions: nothing but a sign of life
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import secrets
 import socket
+import time
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, Engine, select, update
@@ -38,7 +39,7 @@ def fence(connection: Connection, token: str) -> None:
     Raises:
         LeaseLostError: another driver has taken the lease over; the transaction must not write.
     """
-    beat = update(_lease).where(_lease.c.token == token).values(counter=_lease.c.counter + 1)
+    beat = update(_lease).where(_lease.c.token == token).values(counter=_lease.c.counter + 1, beat_at=time.time())
     if connection.execute(beat).rowcount == 0:
         raise LeaseLostError(
             "Another driver works on this workflow now, so this one stops and writes nothing.",

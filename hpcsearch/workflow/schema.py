@@ -144,5 +144,6 @@ lease = Table(
     Column("host", Text),
     Column("pid", Integer),
     Column("counter", Integer, nullable=False),  # grows with every commit of the holder
+    Column("beat_at", Float),  # when that was, by the holder's clock: for people to read
     Column("period_s", Float, nullable=False),  # the holder commits at least this often
 )
