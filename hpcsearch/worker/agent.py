@@ -136,6 +136,8 @@ class Agent:
         self._recall(message)
         for slot in self._slots:
             if not slot.sent.keys().isdisjoint(message["evaluations"]):
+                self._hear_out(slot)  # it may have gone on to another evaluation meanwhile
+            if not slot.sent.keys().isdisjoint(message["evaluations"]):
                 slot.kill(message["state"], message["evaluations"])
 
     def _exit(self, _message: dict[str, Any]) -> None:
@@ -158,16 +160,21 @@ class Agent:
         for message in messages:
             self._slot_says[message[0]](self, slot, message)
 
+    def _hear_out(self, slot: SlotProcess) -> None:
+        """Takes all that a slot has told so far."""
+        with suppress(ClosedError):
+            while messages := slot.results.receive():
+                for message in messages:
+                    self._slot_says[message[0]](self, slot, message)
+
     def _take_output(self, slot: SlotProcess) -> None:
         if not slot.read_output():
             self._selector.unregister(slot.output)
 
-    def _forget(self, fd: int) -> bool:
-        """Stops listening to a descriptor; False when it was given up before."""
-        if fd not in self._selector.get_map():
-            return False
-        self._selector.unregister(fd)
-        return True
+    def _forget(self, fd: int) -> None:
+        """Stops listening to a descriptor, which may have been given up before."""
+        if fd in self._selector.get_map():
+            self._selector.unregister(fd)
 
     def _slot_loaded(self, slot: SlotProcess, _message: list[Any]) -> None:
         slot.loaded = True
@@ -222,11 +229,9 @@ class Agent:
                 self._bury(slot, status)
 
     def _bury(self, slot: SlotProcess, status: int) -> None:
-        if self._forget(slot.results.read_fd):
-            with suppress(ClosedError):
-                while messages := slot.results.receive():  # what it told before it ended counts
-                    for message in messages:
-                        self._slot_says[message[0]](self, slot, message)
+        if slot.results.read_fd in self._selector.get_map():
+            self._hear_out(slot)  # what it told before it ended counts
+        self._forget(slot.results.read_fd)
         self._forget(slot.output)
         kill_descendants(os.getpid(), spare=frozenset(self._by_pid))
         out_of_memory = slot.ran_out_of_memory()
