@@ -1,17 +1,17 @@
 """Early release: node-seconds held on a real Slurm cluster, with and without giving idle nodes back.
 
 Each round runs one search of log-normal durations and a fixed budget twice on the same durations: once as it is, once
-with ``release = "none"``. Both are compared with the least possible for these durations: the busy slot-seconds divided
-by the slots of a node, plus what the first node must be held for beyond its own share, from a clairvoyant placing
-(longest first, on as few nodes as end together) of the same durations.
+with ``release = "none"``. Both are compared with the least possible for these durations (release_simulated.py says
+what that is), with what a clairvoyant placing holds, and with what the same rule holds in the simulation, where
+starting, gathering and giving back take no time: what is beyond that is overhead, a second or two for each node however
+long evaluations are.
 
-    python benchmarks/release.py [--queue debug] [--account lab] [--nodes 4] [--rounds 3]
+    python benchmarks/release.py [--queue debug] [--account lab] [--nodes 4] [--rounds 3] [--scale 4]
 """
 
 from __future__ import annotations
 
 import argparse
-import heapq
 import math
 import os
 import random
@@ -19,8 +19,10 @@ import time
 from pathlib import Path
 
 from common import median, rows, table, workspace
+from release_simulated import clairvoyant, least_held_s, simulate, tail
 
 import hpcsearch
+from hpcsearch.allocation.tail import ROUND
 from hpcsearch.workflow.layout import Layout
 
 RUN = """
@@ -32,6 +34,9 @@ def run(config):
 """
 
 SITE = 'name = "held"\nscheduler = "slurm"\nopen_queues = true\nrelease = "none"\n[launcher]\nkind = "srun"\n'
+
+#: Median and longest duration (seconds), and the spread of their logarithms.
+TAILS = {"light": (1.0, 5.0, 0.5), "heavy": (0.7, 30.0, 1.2)}
 
 
 def durations(seed: int, count: int, median_s: float, sigma: float, longest_s: float) -> list[float]:
@@ -46,26 +51,6 @@ def held_s(layout: Layout) -> tuple[float, float]:
         layout, "select sum(held_to_at - held_from_at), min(held_from_at), max(held_to_at) from node"
     )
     return float(held), float(last - first)
-
-
-def least_held_s(seconds: list[float], nodes: int, slots: int) -> float:
-    """Node-seconds that a clairvoyant placing holds: the least over the makespans that it could choose.
-
-    For each number of nodes that stay to the end, evaluations are packed longest first onto the slot that is free
-    first; a node is held until its last slot ends, the first node until all have ended.
-    """
-    best = math.inf
-    for used in range(1, nodes + 1):
-        free = [(0.0, slot) for slot in range(used * slots)]
-        ends = [0.0] * (used * slots)
-        for duration_s in sorted(seconds, reverse=True):
-            at_s, slot = heapq.heappop(free)
-            ends[slot] = at_s + duration_s
-            heapq.heappush(free, (ends[slot], slot))
-        ends.sort(reverse=True)  # slots that end together share a node
-        last = [ends[node * slots] for node in range(used)]
-        best = min(best, max(sum(seconds) / slots, sum(last)))
-    return best
 
 
 def run(name: str, site: str, chosen: argparse.Namespace, count: int) -> tuple[float, float]:
@@ -105,10 +90,14 @@ def main() -> None:
     parser.add_argument("--nodes", type=int, default=4)
     parser.add_argument("--slots", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--tails", default=",".join(TAILS))
+    parser.add_argument("--scale", type=float, default=4.0, help="durations are multiplied by this")
     chosen = parser.parse_args()
     count = 8 * chosen.nodes * chosen.slots
-    for title, median_s, sigma, longest_s in (("light tail", 1.0, 0.5, 5.0), ("heavy tail", 0.7, 1.2, 30.0)):
-        lines = []
+    for tail_name in chosen.tails.split(","):
+        median_s, longest_s, sigma = TAILS[tail_name]
+        median_s, longest_s = chosen.scale * median_s, chosen.scale * longest_s
+        lines: list[list[float]] = []
         for seed in range(chosen.rounds):
             with workspace() as folder:
                 text = RUN
@@ -116,16 +105,20 @@ def main() -> None:
                     text = text.replace(word, str(value))
                 (folder / "run.py").write_text(text)
                 (folder / "held.toml").write_text(SITE)
-                with_release, span_s = run("released", "slurm", chosen, count)
-                without, _ = held_to_the_end(folder, chosen, count)
-            least = least_held_s(durations(seed, count, median_s, sigma, longest_s), chosen.nodes, chosen.slots)
-            lines.append([seed, with_release, without, least, with_release / least, with_release / without, span_s])
+                with_release_s, span_s = run("released", "slurm", chosen, count)
+                without_s, held_span_s = held_to_the_end(folder, chosen, count)
+            seconds = durations(seed, count, median_s, sigma, longest_s)
+            least_s = least_held_s(seconds, chosen.slots)
+            simulated_s, _ = simulate(seconds, chosen.nodes, chosen.slots, tail(ROUND))
+            clairvoyant_s, _ = clairvoyant(seconds, chosen.nodes, chosen.slots)
+            helds = [with_release_s, without_s, simulated_s, clairvoyant_s]
+            ratios = [held_s / least_s for held_s in helds]
+            lines.append([seed, least_s, *ratios, with_release_s / without_s, span_s / held_span_s, span_s])
         columns = list(zip(*lines, strict=True))
-        lines.append(["median", *(median(list(column)) for column in columns[1:])])
         table(
-            f"{title}: {count} evaluations, median {median_s} s, sigma {sigma}; node-seconds held",
-            ["seed", "released", "held to the end", "least possible", "released/least", "released/held", "span s"],
-            lines,
+            f"{tail_name} tail: {count} evaluations, median {median_s} s, sigma {sigma}; node-seconds held / least",
+            ["seed", "least", "released", "held", "simulated", "clairvoyant", "released/held", "span/held's", "span s"],
+            [*lines, ["median", *(median(column) for column in columns[1:])]],
         )
 
 

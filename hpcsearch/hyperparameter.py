@@ -17,6 +17,8 @@ Hyperparameter = hyperparameters.Hyperparameter[Any, Any]
 Value = str | bool | int | float
 
 _PRIORS = {"uniform": False, "log-uniform": True}  # prior -> sampled on a log scale
+#: Columns that results.csv has beside the hyperparameters.
+RESERVED = frozenset({"id", "objective", "elapsed_sec", "state", "duration", "node", "start", "end"})
 _DECIMALS = 13  # ConfigSpace rounds the bounds of float ranges to so many
 _SYNTAX = "write (1, 100), (0.1, 1.0), (1e-4, 1.0, 'log-uniform'), ['a', 'b'], a constant, or a ConfigSpace object"
 
@@ -96,15 +98,22 @@ def nearest(name: Any, known: Iterable[Any]) -> str:
 
 def _checked_name(space: Any, name: Any) -> str:
     if isinstance(space, hyperparameters.Hyperparameter):
-        if name in (None, space.name):
-            return str(space.name)
-        raise ProblemError(f"the hyperparameter {space.name!r} is added under another name, {name!r}", "leave it out")
-    if isinstance(name, str) and name:
-        return name
-    raise ProblemError(
-        f"the name of a hyperparameter must be a text, not {name!r}",
-        'add_hyperparameter takes the space first, as in add_hyperparameter((1, 100), "units")',
-    )
+        if name not in (None, space.name):
+            raise ProblemError(
+                f"the hyperparameter {space.name!r} is added under another name, {name!r}", "leave it out"
+            )
+        name = str(space.name)
+    if not isinstance(name, str) or not name:
+        raise ProblemError(
+            f"the name of a hyperparameter must be a text, not {name!r}",
+            'add_hyperparameter takes the space first, as in add_hyperparameter((1, 100), "units")',
+        )
+    if name in RESERVED:
+        raise ProblemError(
+            f"{name!r} cannot be the name of a hyperparameter, because results.csv has a column of that name",
+            f"call it something like '{name}_value'",
+        )
+    return name
 
 
 def _build(name: str, space: Any, **default: Value) -> Hyperparameter:

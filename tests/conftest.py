@@ -124,7 +124,7 @@ def make_workflow(tmp_path: Path) -> Callable[..., Layout]:
                 batch.reports.append(
                     {"evaluation": number, "attempt": 1, "step": 1.0, "at": now, "metrics": json.dumps({"loss": 2.0})}
                 )
-            store.commit(engine, token, 1, batch)
+            store.commit(engine, token, 1, [batch])
             lease.release(engine, token)
             engine.dispose()
             draft.allocation(1).mkdir(parents=True)

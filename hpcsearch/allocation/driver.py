@@ -26,6 +26,7 @@ from hpcsearch.allocation.quarantine import Quarantine
 from hpcsearch.allocation.recording import RECORDER_DIED, Outcome, Recording
 from hpcsearch.allocation.slots import SlotExecutor
 from hpcsearch.allocation.supply import Demand, Supply
+from hpcsearch.allocation.tail import Tail
 from hpcsearch.errors import AllocationError, LeaseLostError
 from hpcsearch.evaluation import COUNTED_STATES, Evaluation, State, check_transition
 
@@ -97,7 +98,7 @@ class Driver:
         self._clock = Clock(plan, ends_at, self._durations)
         self._table = NodeTable()
         hosts = launch.hosts(plan.launch)
-        self._first = hosts[0].name
+        self._tail = Tail(hosts[0].name)
         self._nodes_left = {host.name for host in hosts}
         # The agents first: they come up while the database is opened.
         self._executor: Executor = SlotExecutor(self._loop, plan, hosts, self._clock.time_left_s, self)
@@ -348,9 +349,9 @@ class Driver:
 
     def _place(self, supply: Supply) -> None:
         depth = self._depth(supply)
-        dense = self._release is not None and supply.left < self._table.free
+        takers = self._takers(supply.left)
         while supply:
-            placement = self._table.place_densely(self._first) if dense else self._table.place(depth)
+            placement = self._table.place(depth) if takers is None else self._table.place_on(takers)
             if placement is None:
                 return
             evaluation = supply.take()
@@ -374,8 +375,15 @@ class Driver:
         if self._release is None or not self._release.possible or self._supply is None:
             return
         startable = self._supply.left if self._phase is Phase.WORKING and self._clock.may_start() else 0
-        enough = startable < self._table.free
-        self._release.offer(release.surplus(self._table, self._first, startable) if enough else [])
+        takers = self._takers(startable)
+        self._release.offer([] if takers is None else release.surplus(self._table, takers))
+
+    def _takers(self, left: float) -> list[str] | None:
+        """The nodes that take what is left of the budget; None as long as all do."""
+        if self._release is None or not self._release.possible:
+            return None
+        running = ((sent.placement, sent.begun_s) for sent in self._sent.values() if not sent.judged_later)
+        return self._tail.takers(self._table, running, left, self._durations, time.monotonic())
 
     def _see_whether_done(self, supply: Supply) -> None:
         if self._sent:

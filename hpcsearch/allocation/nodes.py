@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -118,15 +118,15 @@ class NodeTable:
                 return placement
         return None
 
-    def place_densely(self, first: str) -> Placement | None:
-        """A free slot of the node ``first``, else of the fullest node: so that other nodes stay empty, or become so."""
-        free = [node for node in self.nodes.values() if node.busy < node.slots]
-        if not free:
-            return None
-        node = max(free, key=lambda node: (node.name == first, node.busy))
-        placement = Placement(node.name, node.loads.index(0))
-        self._move(placement, 0, 1)
-        return placement
+    def place_on(self, names: Iterable[str]) -> Placement | None:
+        """A free slot of the first of these nodes that has one; None when none has."""
+        for name in names if self.free else ():
+            node = self.nodes.get(name)
+            if node is not None and 0 in node.loads:
+                placement = Placement(name, node.loads.index(0))
+                self._move(placement, 0, 1)
+                return placement
+        return None
 
     def leave(self, placement: Placement) -> None:
         """An evaluation is no longer on its slot."""

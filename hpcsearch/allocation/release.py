@@ -11,7 +11,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,21 +29,9 @@ GATHER_S = 1.0
 RETRY_S, MAX_TRIES = 5.0, 4
 
 
-def surplus(table: NodeTable, first: str, demand: float) -> list[str]:
-    """The idle nodes that nothing will run on: ``demand`` evaluations find slots without them.
-
-    Args:
-        table: all slots.
-        first: the node that cannot go: the driver is on it.
-        demand: evaluations that may still be started.
-    """
-    chosen: list[str] = []
-    spare = table.free - demand
-    for node in table.nodes.values():
-        if node.name != first and node.idle and spare >= node.slots:
-            chosen.append(node.name)
-            spare -= node.slots
-    return chosen
+def surplus(table: NodeTable, takers: Collection[str]) -> list[str]:
+    """The idle nodes on which nothing more will be started, for ``takers`` take all that is left."""
+    return [node.name for node in table.nodes.values() if node.idle and node.name not in takers]
 
 
 class Release:

@@ -11,18 +11,29 @@ from hpcsearch.cli import options
 @options.workflow
 @options.root
 def command(workflow: str, root: str | None) -> None:
-    """End the allocations of the workflow WF. What they have recorded stays; 'hpcsearch resume' goes on from there."""
+    """End the allocations of the workflow WF, queued ones too.
+
+    What they have recorded stays; 'hpcsearch resume' goes on from there.
+    """
     from hpcsearch import schedulers
+    from hpcsearch.errors import SchedulerError
     from hpcsearch.monitor.snapshot import take_snapshot
     from hpcsearch.sites.load import read_site
     from hpcsearch.workflow.layout import find_layout
 
     layout = find_layout(workflow, root)
     live = [allocation for allocation in take_snapshot(layout).live if allocation.scheduler_id is not None]
-    for allocation in live:
+    refused: SchedulerError | None = None
+    for allocation in reversed(live):  # those of a chain that wait go first, so that none takes the turn of another
         assert allocation.scheduler_id is not None
         site = read_site(layout.allocation(allocation.number) / "site.json")
-        schedulers.cancel(site, allocation.scheduler_id)
+        try:
+            schedulers.cancel(site, allocation.scheduler_id)
+        except SchedulerError as error:
+            refused = error
+            continue
         click.echo(f"Allocation {allocation.number} ({allocation.scheduler_id}) is told to end.")
+    if refused is not None:
+        raise refused
     if not live:
         click.echo(f"Nothing works on {layout.name!r}, and nothing is queued for it.")

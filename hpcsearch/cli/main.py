@@ -22,6 +22,8 @@ COMMANDS = {
     "results": ("hpcsearch.cli.results", "The best evaluations of a workflow."),
     "resume": ("hpcsearch.cli.resume", "Continue a workflow with another allocation."),
     "cancel": ("hpcsearch.cli.cancel", "End the allocations of a workflow."),
+    "site": ("hpcsearch.cli.site", "What is known of machines."),
+    "doctor": ("hpcsearch.cli.doctor", "What a search needs on this machine."),
     "ls": ("hpcsearch.cli.ls", "List the workflows."),
 }
 

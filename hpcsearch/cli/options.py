@@ -71,6 +71,11 @@ _RUNNING: tuple[tuple[tuple[str, ...], dict[str, Any], str], ...] = (
         "serial: evaluations are single processes that share nodes; mpi: comes with a later version.",
     ),
     (("--site",), {"metavar": "SITE"}, "The machine, when it is not recognised by itself."),
+    (
+        ("--chain",),
+        {"type": int, "metavar": "K"},
+        "Submit K allocations that follow each other, each of which goes on where the one before ended.",
+    ),
     (("--evals-per-node",), {"type": int, "metavar": "K"}, "How many evaluations run on a node at once."),
     (("--max-evals",), {"type": int, "metavar": "N"}, "The budget: how many configurations are evaluated."),
     (

@@ -32,6 +32,7 @@ def command() -> None:
     queue={"required": True},
     account={"default": "", "show_default": "none"},
     job_mode={"default": "serial", "show_default": True},
+    chain={"default": 1, "show_default": True},
     evals_per_node={"default": 1, "show_default": True},
     slot_reuse={"default": "auto", "show_default": True},
     resumable={"default": False},

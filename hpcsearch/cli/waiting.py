@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import click
 
@@ -29,14 +30,14 @@ Show = Callable[[Snapshot], None]
 
 
 def wait_for(submitted: Submitted) -> int:
-    """Shows how an allocation goes until it has ended.
+    """Shows how allocations go until the last one has ended, or the search is done.
 
     Returns:
-        0 when it ended as it should: its search is done, or goes on with the next allocation.
+        0 when they ended as they should: the search is done, or goes on with the next allocation.
 
     Raises:
-        AllocationError: it died, or could not go on.
-        HpcsearchError: it ended, and not one evaluation has finished.
+        AllocationError: one will never start, or the last one that ran died or could not go on.
+        HpcsearchError: they ended, and not one evaluation has finished.
     """
     try:
         with _display() as show:
@@ -61,23 +62,38 @@ def _until_ended(submitted: Submitted, show: Show) -> Snapshot:
             next_question_s = now_s + submitted.site.poll_interval_s
         snapshot = take_snapshot(submitted.layout, heard)
         show(snapshot)
-        if not _allocation(submitted, snapshot).live:
+        live = [allocation for allocation in _allocations(submitted, snapshot) if allocation.live]
+        # A search that is done needs none of those that still wait; the driver takes them back
+        if not live or (snapshot.finished_at is not None and all(one.started_at is None for one in live)):
             return snapshot
+        _refuse_waiting_in_vain(snapshot, live[0])
         time.sleep(_LOOK_S)
 
 
-def _allocation(submitted: Submitted, snapshot: Snapshot) -> AllocationView:
-    return next(one for one in snapshot.allocations if one.number == submitted.number)
+def _allocations(submitted: Submitted, snapshot: Snapshot) -> list[AllocationView]:
+    return [one for one in snapshot.allocations if one.number in submitted.numbers]
+
+
+def _refuse_waiting_in_vain(snapshot: Snapshot, allocation: AllocationView) -> None:
+    if allocation.standing is Standing.QUEUED and not allocation.can_run:
+        raise AllocationError(
+            f"There is nothing to wait for: allocation {allocation.number} of {snapshot.name!r} is queued in vain. "
+            f"{allocation.reason}",
+            f"Type 'hpcsearch cancel {snapshot.name}'.",
+        )
 
 
 def _judge(submitted: Submitted, snapshot: Snapshot) -> None:
-    allocation = _allocation(submitted, snapshot)
-    folder = submitted.layout.allocation(submitted.number)
-    status = None if allocation.standing is Standing.DIED else _exit_status(submitted)
+    allocations = _allocations(submitted, snapshot)
+    # Of a chain, those behind the last one that ran were not needed any more, or were cancelled with it
+    allocation = ([one for one in allocations if one.started_at is not None] or allocations)[-1]
+    folder = submitted.layout.allocation(allocation.number)
+    silent = allocation.standing in (Standing.DIED, Standing.CANCELLED)
+    status = None if silent else _exit_status(folder)
     if status != 0:
         how = f"with exit code {status}" if status else "without a word"
         raise AllocationError(
-            f"Allocation {submitted.number} of {snapshot.name!r} ended {how}. {allocation.reason}".rstrip(),
+            f"Allocation {allocation.number} of {snapshot.name!r} ended {how}. {allocation.reason}".rstrip(),
             f"See {folder / 'stderr'} and {submitted.layout.log}; go on with 'hpcsearch resume {snapshot.name}'.",
         )
     if snapshot.ended and not snapshot.counts.get(State.FINISHED):
@@ -89,10 +105,10 @@ def _judge(submitted: Submitted, snapshot: Snapshot) -> None:
         )
 
 
-def _exit_status(submitted: Submitted) -> int | None:
+def _exit_status(folder: Path) -> int | None:
     until_s = time.monotonic() + _EXIT_STATUS_S
     while True:
-        status = read_exit_status(submitted.layout.allocation(submitted.number))
+        status = read_exit_status(folder)
         if status is not None or time.monotonic() > until_s:
             return status
         time.sleep(0.02)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 from hpcsearch import schedulers
 from hpcsearch.errors import SchedulerError, SiteError
-from hpcsearch.schedulers import AllocationState, AllocationStatus
+from hpcsearch.schedulers import AllocationState, AllocationStatus, EndCause
 from hpcsearch.sites.load import read_site
 from hpcsearch.workflow.layout import Layout
 
@@ -22,6 +23,7 @@ class Standing(enum.StrEnum):
     QUEUED = "queued"
     RUNNING = "running"
     ENDED = "ended"  # its driver said so
+    CANCELLED = "cancelled"  # it was taken back before its driver had begun
     DIED = "died"  # the scheduler says that it ended, its driver said nothing
 
 
@@ -48,6 +50,8 @@ class AllocationView:
     ended_at: float | None
     standing: Standing
     reason: str  # a sentence, or empty
+    time_left_s: float | None  # of one that runs
+    can_run: bool  # False for one that waits and that its scheduler will never start
 
     @property
     def live(self) -> bool:
@@ -66,53 +70,93 @@ _DIED = {
     "RUNNING": "Its driver ended without recording it.",
 }
 
+#: What a driver records that was told to end and not by whom: the scheduler may know more.
+TOLD_TO_END = "the allocation was told to end"
+
+#: Ends that somebody or something else brought about.
+_BROUGHT_ABOUT = frozenset(EndCause) - {EndCause.NONE, EndCause.DONE, EndCause.FAILED}
+
 
 Heard = Mapping[int, AllocationStatus]
 
 
 def ask_schedulers(rows_of: Mapping[Layout, Iterable[Mapping[str, Any]]]) -> dict[Layout, Heard]:
-    """The scheduler's status of every allocation that has not recorded its end, by workflow and number.
+    """The scheduler's status of every allocation that has not recorded why it ended, by workflow and number.
 
     There is one query a site for all workflows. What a scheduler cannot tell of is UNKNOWN, with the reason.
     """
     asked: dict[str, list[tuple[Layout, Mapping[str, Any]]]] = {}
     for layout, rows in rows_of.items():
         for row in rows:
-            if row["state"] != "ENDED" and row["scheduler_id"] is not None:
+            if row["scheduler_id"] is not None and (row["state"] != "ENDED" or row["outcome"] == TOLD_TO_END):
                 asked.setdefault(row["site"], []).append((layout, row))
     found: dict[Layout, dict[int, AllocationStatus]] = {layout: {} for layout in rows_of}
     for some in asked.values():
         layout, row = some[-1]
-        words = _ask(layout.allocation(row["number"]) / "site.json", [row["scheduler_id"] for _, row in some])
+        words, age_s = _ask(layout.allocation(row["number"]) / "site.json", [row["scheduler_id"] for _, row in some])
         for layout, row in some:
-            found[layout][row["number"]] = words[row["scheduler_id"]]
+            found[layout][row["number"]] = _unless_overtaken(row, words[row["scheduler_id"]], age_s)
     return dict(found)
 
 
-def _ask(site_file: Path, ids: list[str]) -> dict[str, AllocationStatus]:
+def _ask(site_file: Path, ids: list[str]) -> tuple[dict[str, AllocationStatus], float]:
+    """Each id's status, and how many seconds old it may be."""
+    age_s = 0.0
+    words: dict[str, AllocationStatus] = {}
+    otherwise = "The scheduler does not know it."
     try:
-        words = schedulers.status(read_site(site_file), ids)
-        otherwise = "The scheduler does not know it."
+        site = read_site(site_file)
+        age_s = float(site.poll_interval_s)
+        words = schedulers.status(site, ids)
     except (SchedulerError, SiteError) as error:
-        words = {}
         otherwise = f"The scheduler cannot be asked: {error.message}"
-    return {one: words.get(one) or AllocationStatus(AllocationState.UNKNOWN, otherwise) for one in ids}
+    return {one: words.get(one) or AllocationStatus(AllocationState.UNKNOWN, otherwise) for one in ids}, age_s
+
+
+def _unless_overtaken(row: Mapping[str, Any], status: AllocationStatus, age_s: float) -> AllocationStatus:
+    """``status``, unless it is from before the allocation's driver began, as an answer of that age may be."""
+    begun_lately = row["state"] == "RUNNING" and (row["started_at"] or 0.0) + age_s > time.time()
+    if begun_lately and status.state is AllocationState.QUEUED:
+        return AllocationStatus(AllocationState.RUNNING)
+    return status
 
 
 def view(row: Mapping[str, Any], status: AllocationStatus | None) -> AllocationView:
-    """An allocation from its row and, unless it has recorded its end, the scheduler's status taken before."""
+    """An allocation from its row and, unless it has recorded why it ended, the scheduler's status taken before."""
     standing, reason = _standing(row, status)
-    names = AllocationView.__dataclass_fields__.keys() - {"standing", "reason"}
-    return AllocationView(**{name: row[name] for name in names}, standing=standing, reason=reason)
+    computed: dict[str, Any] = {
+        "standing": standing,
+        "reason": reason,
+        "time_left_s": _time_left_s(row, status) if standing is Standing.RUNNING else None,
+        "can_run": status is None or status.can_run,
+    }
+    names = AllocationView.__dataclass_fields__.keys() - computed.keys()
+    return AllocationView(**{name: row[name] for name in names}, **computed)
 
 
 def _standing(row: Mapping[str, Any], status: AllocationStatus | None) -> tuple[Standing, str]:
     if row["state"] == "ENDED":
-        return Standing.ENDED, row["outcome"] or ""
+        return Standing.ENDED, _sentence(row["outcome"] or "", status)
     if row["scheduler_id"] is None:
         return Standing.SUBMITTED, "It has no id of the scheduler: its submission was cut off, or is going on."
     if status is None:
         return (Standing.RUNNING if row["state"] == "RUNNING" else Standing.SUBMITTED), ""
     standing = _SCHEDULERS_WORD[status.state][row["state"]]
-    reason = f"{_DIED[row['state']]} {status.reason}" if standing is Standing.DIED else status.reason
-    return standing, reason.strip()
+    if standing is not Standing.DIED:
+        return standing, status.reason
+    if row["state"] == "SUBMITTED" and status.cause is EndCause.CANCELLED:
+        return Standing.CANCELLED, status.reason
+    return standing, f"{status.reason} {_DIED[row['state']]}".strip()
+
+
+def _sentence(outcome: str, status: AllocationStatus | None) -> str:
+    """Why a driver ended, with what its scheduler knows about it."""
+    if status is not None and status.cause in _BROUGHT_ABOUT:
+        return f"{status.reason} Its driver recorded its end."
+    return outcome
+
+
+def _time_left_s(row: Mapping[str, Any], status: AllocationStatus | None) -> float | None:
+    if row["deadline_at"] is not None:
+        return max(0.0, float(row["deadline_at"]) - time.time())
+    return None if status is None or status.time_left_s is None else float(status.time_left_s)

@@ -12,6 +12,7 @@ from typing import Any
 from hpcsearch.errors import DatabaseError
 from hpcsearch.evaluation import END_STATES, State
 from hpcsearch.monitor.allocations import AllocationView, Heard, ask_schedulers, view
+from hpcsearch.monitor.nodes import NodeView, read_nodes
 from hpcsearch.workflow import queries
 from hpcsearch.workflow.database import reading
 from hpcsearch.workflow.layout import Layout
@@ -36,6 +37,7 @@ class Snapshot:
     slots: int  # on the nodes that are up
     best: Record | None
     allocations: tuple[AllocationView, ...]
+    nodes: tuple[NodeView, ...] = ()  # of all allocations, when they were asked for
 
     @property
     def ended(self) -> int:
@@ -64,12 +66,13 @@ def hear_schedulers(layouts: Sequence[Layout]) -> dict[Layout, Heard]:
     return ask_schedulers(rows)
 
 
-def take_snapshot(layout: Layout, heard: Heard | None = None) -> Snapshot:
+def take_snapshot(layout: Layout, heard: Heard | None = None, with_nodes: bool = False) -> Snapshot:
     """Reads a workflow.
 
     Args:
         layout: which one.
         heard: what the scheduler said before; None: it is asked now.
+        with_nodes: whether to look at every attempt for how busy the nodes were.
 
     Raises:
         DatabaseError: the database cannot be read.
@@ -81,13 +84,15 @@ def take_snapshot(layout: Layout, heard: Heard | None = None) -> Snapshot:
         rows = queries.allocation_rows(connection)
         counts = queries.count_states(connection)
         best = queries.best(connection, bool(workflow["minimize"]), 1)
-        nodes = queries.node_rows(connection)
-    allocations = tuple(view(dict(row), statuses.get(row["number"])) for row in rows)
+        nodes = [dict(row) for row in queries.node_rows(connection)]
+        allocations = tuple(view(dict(row), statuses.get(row["number"])) for row in rows)
+        taken_at = time.time()
+        node_views = read_nodes(connection, allocations, nodes, taken_at) if with_nodes else ()
     live = {allocation.number for allocation in allocations if allocation.live}
     return Snapshot(
         name=workflow["name"],
         directory=layout.root,
-        taken_at=time.time(),
+        taken_at=taken_at,
         created_at=workflow["created_at"],
         started_at=workflow["started_at"],
         finished_at=workflow["finished_at"],
@@ -99,4 +104,5 @@ def take_snapshot(layout: Layout, heard: Heard | None = None) -> Snapshot:
         slots=sum(node["slots"] or 0 for node in nodes if node["state"] == "UP" and node["allocation"] in live),
         best=record(best[0]) if best else None,
         allocations=allocations,
+        nodes=node_views,
     )

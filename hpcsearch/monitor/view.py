@@ -8,13 +8,14 @@ from hpcsearch.errors import HpcsearchError
 from hpcsearch.evaluation import State
 from hpcsearch.monitor import text
 from hpcsearch.monitor.allocations import AllocationView, Heard
+from hpcsearch.monitor.nodes import TROUBLE, NodeView, node_hours, states_in_words
 from hpcsearch.monitor.snapshot import Snapshot, hear_schedulers, take_snapshot
 from hpcsearch.sites.duration import format_duration
 from hpcsearch.workflow.layout import Layout, list_layouts, workflows_root
 
 
-def show_status(snapshot: Snapshot, form: str) -> None:
-    """Prints one workflow; ``form`` is table or json."""
+def show_status(snapshot: Snapshot, form: str, each_node: bool = False) -> None:
+    """Prints one workflow; ``form`` is table or json. ``each_node`` adds a line for each node to the table."""
     if form == "json":
         text.print_json(status_values(snapshot))
         return
@@ -22,6 +23,9 @@ def show_status(snapshot: Snapshot, form: str) -> None:
     if snapshot.allocations:
         print()
         _print_allocations(snapshot.allocations)
+    if each_node and snapshot.nodes:
+        print()
+        _print_nodes(snapshot.nodes)
 
 
 def state_of(snapshot: Snapshot) -> str:
@@ -54,6 +58,8 @@ def status_values(snapshot: Snapshot) -> dict[str, Any]:
         "started": text.iso_time(snapshot.started_at),
         "finished": text.iso_time(snapshot.finished_at),
         "allocations": [_allocation_values(allocation) for allocation in snapshot.allocations],
+        "node_hours": vars(node_hours(snapshot.nodes)),
+        "nodes": [_node_values(node) for node in snapshot.nodes],
     }
 
 
@@ -61,7 +67,13 @@ def _allocation_values(allocation: AllocationView) -> dict[str, Any]:
     times = {name: text.iso_time(getattr(allocation, f"{name}_at")) for name in ("submitted", "started", "ended")}
     names = ("number", "site", "scheduler", "scheduler_id", "queue", "account", "nodes", "walltime_s", "job_mode")
     values = {name: getattr(allocation, name) for name in names}
-    return {**values, **times, "standing": allocation.standing.value, "reason": allocation.reason}
+    rest = {"reason": allocation.reason, "time_left_s": allocation.time_left_s, "can_run": allocation.can_run}
+    return {**values, **times, "standing": allocation.standing.value, **rest}
+
+
+def _node_values(node: NodeView) -> dict[str, Any]:
+    times = {name: text.iso_time(getattr(node, f"{name}_at")) for name in ("held_from", "held_to")}
+    return {**{name: value for name, value in vars(node).items() if not name.endswith("_at")}, **times}
 
 
 def _facts(snapshot: Snapshot) -> list[tuple[str, str]]:
@@ -80,11 +92,27 @@ def _facts(snapshot: Snapshot) -> list[tuple[str, str]]:
     if best is not None:
         where = f"evaluation {best.id}: {text.configuration(best.config)}"
         rows.append(("Best", f"{text.number(best.objective)} ({where})"))
+    return rows + _node_facts(snapshot)
+
+
+def _node_facts(snapshot: Snapshot) -> list[tuple[str, str]]:
+    if not snapshot.nodes:
+        return []
+    latest = snapshot.nodes[-1].allocation
+    hours = node_hours(snapshot.nodes)
+    share = f" ({hours.busy / hours.held:.0%})" if hours.held else ""
+    rows = [
+        ("Nodes", states_in_words(node for node in snapshot.nodes if node.allocation == latest)),
+        ("Node-hours", f"{hours.held:.3g} held, {hours.busy:.3g} busy{share}, {hours.given_back:.3g} given back early"),
+    ]
+    for node in snapshot.nodes:
+        if node.state in TROUBLE:
+            rows.append(("", f"{node.name} {node.state} in allocation {node.allocation}: {node.reason}".rstrip(": ")))
     return rows
 
 
 def _print_allocations(allocations: tuple[AllocationView, ...]) -> None:
-    header = ("Allocation", "State", "Id", "Queue", "Nodes", "Walltime", "Submitted", "Started", "Ended", "Why")
+    header = ("Allocation", "State", "Id", "Queue", "Nodes", "Walltime", "Left", "Submitted", "Started", "Ended", "Why")
     rows = [
         (
             str(one.number),
@@ -93,12 +121,33 @@ def _print_allocations(allocations: tuple[AllocationView, ...]) -> None:
             one.queue,
             str(one.nodes),
             format_duration(int(one.walltime_s)),
+            "" if one.time_left_s is None else format_duration(int(one.time_left_s)),
             text.local_time(one.submitted_at),
             text.local_time(one.started_at),
             text.local_time(one.ended_at),
             one.reason,
         )
         for one in allocations
+    ]
+    text.print_table(header, rows)
+
+
+def _print_nodes(nodes: tuple[NodeView, ...]) -> None:
+    header = ("Allocation", "Node", "State", "Slots", "From", "To", "Held", "Busy", "Given back", "Why")
+    rows = [
+        (
+            str(node.allocation),
+            node.name,
+            node.state,
+            str(node.slots or ""),
+            text.local_time(node.held_from_at),
+            text.local_time(node.held_to_at),
+            format_duration(int(node.held_s)),
+            f"{node.busy_s / node.held_s:.0%}" if node.held_s else "",
+            format_duration(int(node.given_back_s)) if node.state == "given back" else "",
+            node.reason,
+        )
+        for node in nodes
     ]
     text.print_table(header, rows)
 

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 from hpcsearch import schedulers
 from hpcsearch.sites import Site
 from hpcsearch.sites.find import find_site
-from hpcsearch.submission.creating import created, make_request
+from hpcsearch.submission.announcing import announce, say_dropped
+from hpcsearch.submission.chain import BUSY_TIMEOUT_S, check_chain, follow, withdraw
+from hpcsearch.submission.creating import Orders, created
 from hpcsearch.submission.names import look_up
 from hpcsearch.submission.request import Request
-from hpcsearch.submission.steps import Steps, banner, facts_block
+from hpcsearch.submission.steps import Steps
 from hpcsearch.submission.validation import Checked, Validation
 from hpcsearch.workflow.layout import Layout, refuse_taken, workflows_root
 
@@ -29,24 +31,43 @@ _NEEDED_LATER = ("hpcsearch.workflow.store", "hpcsearch.workflow.database", "hpc
 
 @dataclass(frozen=True)
 class Submitted:
-    """A submitted allocation, with all that submitit's Job has: ``job_id``, ``done()``, ``wait()``, ``result()``."""
+    """Submitted allocations, with all that submitit's Job has: ``job_id``, ``done()``, ``wait()``, ``result()``.
 
-    job: AllocationJob
+    Of a chain, ``done()``, ``wait()`` and ``cancel()`` mean all allocations, and everything else means the first one.
+    """
+
+    jobs: tuple[AllocationJob, ...]
     site: Site
     layout: Layout
-    number: int
+    number: int  # of the first allocation; those that follow it count on
+
+    @property
+    def numbers(self) -> range:
+        """The numbers of the allocations."""
+        return range(self.number, self.number + len(self.jobs))
 
     @property
     def workflow(self) -> Workflow:
-        """The workflow that it works on."""
+        """The workflow that they work on."""
         from hpcsearch.workflow.workflow import open_workflow
 
         return open_workflow(self.layout.root)
 
+    def done(self, force_check: bool = False) -> bool:
+        return all(job.done(force_check) for job in self.jobs)
+
+    def wait(self) -> None:
+        for job in self.jobs:
+            job.wait()
+
+    def cancel(self, check: bool = True) -> None:
+        for job in reversed(self.jobs):
+            job.cancel(check)
+
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        return getattr(self.job, name)
+        return getattr(self.jobs[0], name)
 
 
 def submit(
@@ -81,30 +102,41 @@ def submit(
 
 def submit_request(request: Request, steps: Steps) -> Submitted:
     """Takes a request through all steps; raises HpcsearchError, and then nothing is left of it."""
-    cwd = Path.cwd()
+    from hpcsearch.sites.render import render_job_script
+
     layout, site = refuse_early(request)
-    checked = validate(request, cwd, steps)
+    orders, checked = _orders(request, layout, site, steps)
     with contextlib.ExitStack() as undo:
         with steps.step("Creating workflow database"):
-            undo.enter_context(created(layout, request, checked, site, cwd))
+            undo.enter_context(created(orders, request, checked))
         with steps.step(f"Creating HPS({request.search.upper()}) workflow"):
-            allocation, script = _job(layout, site, cwd, request)
+            first = orders.request(1)
+            script = render_job_script(first)
         with steps.step("Performing job submission"):
-            job = _start(allocation, script, layout)
-    steps.say(facts_block(facts(allocation, job.job_id)))
-    steps.say(banner(f"Success. The search will run at: {layout.root}"))
-    return Submitted(job, site, layout, allocation.number)
+            jobs = _start(orders, first, script, request.chain)
+    announce(steps, first, jobs, "run")
+    return Submitted(jobs, site, layout, first.number)
 
 
 def dry_run(request: Request, steps: Steps) -> None:
     """Checks all that a submission checks, prints the job script and the command, and leaves nothing."""
-    cwd = Path.cwd()
+    from hpcsearch.sites.render import render_job_script
+
     layout, site = refuse_early(request)
-    validate(request, cwd, steps)
-    allocation, script = _job(layout, site, cwd, request)
-    steps.say(f"\nThe job script, {allocation.script}:\n\n{script}")
-    steps.say(f"The command: {shlex.join(schedulers.submission_argv(allocation))}")
+    orders, _ = _orders(request, layout, site, steps)
+    first = orders.request(1)
+    steps.say(f"\nThe job script, {first.script}:\n\n{render_job_script(first)}")
+    steps.say(f"The command: {shlex.join(schedulers.submission_argv(first))}")
+    if request.chain > 1:
+        steps.say(f"Then {request.chain - 1} more like it, each of which begins when the one before has ended.")
+    say_dropped(steps, site)
     steps.say("Nothing was submitted (--dry-run).")
+
+
+def _orders(request: Request, layout: Layout, site: Site, steps: Steps) -> tuple[Orders, Checked]:
+    cwd = Path.cwd()
+    checked = validate(request, cwd, steps)
+    return Orders(layout, site, checked.run, checked.names, cwd, vars(request)), checked
 
 
 def refuse_early(request: Request) -> tuple[Layout, Site]:
@@ -120,6 +152,7 @@ def refuse_early(request: Request) -> tuple[Layout, Site]:
     refuse_taken(layout)
     site = find_site(request.site, queue=request.queue)
     site.check_request(request.queue, request.nodes, request.walltime_s, request.account)
+    check_chain(site, request.queue, request.chain)
     return layout, site
 
 
@@ -148,41 +181,19 @@ def validate(request: Request, cwd: Path, steps: Steps) -> Checked:
     )
 
 
-def facts(allocation: schedulers.AllocationRequest, job_id: str) -> dict[str, Any]:
-    """What a submitted allocation is, as the last lines of a submission show it."""
-    minutes = allocation.walltime_s / 60
-    return {
-        "command": str(allocation.script),
-        "id": allocation.number,
-        "job_mode": allocation.job_mode,
-        "nodes": allocation.nodes,
-        "project": allocation.account,
-        "queue": allocation.queue,
-        "scheduler_id": int(job_id) if job_id.isdecimal() else job_id,
-        "state": "submitted",
-        "wall_minutes": int(minutes) if minutes.is_integer() else round(minutes, 2),
-        "workflow": allocation.workflow,
-    }
-
-
-def _job(layout: Layout, site: Site, cwd: Path, request: Request) -> tuple[schedulers.AllocationRequest, str]:
-    from hpcsearch.sites.render import render_job_script
-
-    allocation = make_request(layout, 1, site, cwd, vars(request))
-    return allocation, render_job_script(allocation)
-
-
-def _start(allocation: schedulers.AllocationRequest, script: str, layout: Layout) -> AllocationJob:
+def _start(orders: Orders, first: schedulers.AllocationRequest, script: str, chain: int) -> tuple[AllocationJob, ...]:
     from hpcsearch.workflow import database, store
 
-    job = schedulers.submit(allocation, script)
+    jobs = [schedulers.submit(first, script)]
     try:
-        engine = database.writer(layout.database)
+        engine = database.writer(orders.layout.database, busy_timeout_s=BUSY_TIMEOUT_S)
         try:
-            store.update_allocation(engine, allocation.number, scheduler_id=job.job_id)
+            store.update_allocation(engine, first.number, scheduler_id=jobs[0].job_id)
         finally:
             engine.dispose()
+        for job in follow(orders, first.number, chain, jobs[0]):
+            jobs.append(job)  # one by one: what has been submitted is withdrawn when the next one is refused
     except BaseException:
-        schedulers.cancel(allocation.site, job.job_id)
+        withdraw(orders.layout, jobs)
         raise
-    return job
+    return tuple(jobs)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hpcsearch.allocation.plan import Launch, Plan
+from hpcsearch.evaluation import Configuration
 from hpcsearch.schedulers import AllocationRequest
 from hpcsearch.sites import Site
 from hpcsearch.submission.request import Request
@@ -25,19 +26,90 @@ LEASE_PERIOD_S = 10.0
 SETTINGS = ("evals_per_node", "eval_timeout_s", "resumable", "slot_reuse", "bind")
 
 
+@dataclass(frozen=True)
+class Orders:
+    """What the allocations of one submission share; ``facts`` are their queue, nodes, settings and so on by name."""
+
+    layout: Layout
+    site: Site
+    run: str
+    names: tuple[str, ...]
+    cwd: Path
+    facts: Mapping[str, Any]
+
+    def row(self, number: int) -> dict[str, Any]:
+        """An allocation's row in the database."""
+        site, names = self.site, ("queue", "account", "nodes", "walltime_s", "job_mode")
+        own = {"number": number, "site": site.name, "scheduler": site.scheduler}
+        return {**own, **{name: self.facts[name] for name in names}}
+
+    def plan(self, number: int, spares: tuple[Configuration, ...] = ()) -> Plan:
+        """The orders of an allocation's driver."""
+        site, facts = self.site, self.facts
+        queue = site.queue(facts["queue"])
+        node = site.node_of(queue)
+        return Plan(
+            workflow=self.layout.name,
+            directory=str(self.layout.root),
+            allocation=number,
+            site=site.name,
+            run=self.run,
+            names=self.names,
+            cwd=str(self.cwd),
+            job_mode=facts["job_mode"],
+            nodes=facts["nodes"],
+            walltime_s=facts["walltime_s"],
+            launch=Launch(site.launcher.kind, site.launcher.agent_arguments),
+            release=site.release != "none",
+            cores=queue.cpus_per_node // node.threads_per_core or max(0, node.cores - len(node.reserved_cores)),
+            reserved_cores=node.reserved_cores,
+            gpu_order=node.gpu_order,
+            gpu_variable=node.gpu_variable or Plan.gpu_variable,
+            grace_s=_grace_s(site),
+            spares=spares,
+            **{name: facts[name] for name in SETTINGS},
+        )
+
+    def request(self, number: int, after: str = "") -> AllocationRequest:
+        """What the scheduler is asked for; ``after`` is the scheduler's id of the allocation that has to end first."""
+        facts = self.facts
+        return AllocationRequest(
+            workflow=self.layout.name,
+            directory=self.layout.root,
+            number=number,
+            folder=self.layout.allocation(number),
+            site=self.site,
+            queue=facts["queue"],
+            account=facts["account"],
+            nodes=facts["nodes"],
+            walltime_s=facts["walltime_s"],
+            job_mode=facts["job_mode"],
+            python=sys.executable,
+            cwd=self.cwd,
+            job_name=self.layout.name,
+            after=after,
+        )
+
+
+def _grace_s(site: Site) -> float:
+    """What a driver keeps free at the end: what the site says where it says something of its own."""
+    return Plan.grace_s if site.drain_margin_s == Site.drain_margin_s else float(site.drain_margin_s)
+
+
 @contextmanager
-def created(layout: Layout, request: Request, checked: Checked, site: Site, cwd: Path) -> Iterator[None]:
+def created(orders: Orders, request: Request, checked: Checked) -> Iterator[None]:
     """The workflow's directory with its first allocation, for as long as the block ends well.
 
     Raises:
         NameTakenError: the name is taken.
         DatabaseError: the directory or the database cannot be written.
     """
+    layout = orders.layout
     identity: tuple[int, int] | None = None
     try:
         with layouts.new_directory(layout) as draft:
             identity = _identity(draft)
-            _fill(draft, layout, request, checked, site, cwd)
+            _fill(draft, orders, request, checked)
         yield
     except BaseException:
         # By then somebody else's workflow may have the name: only what was made here goes.
@@ -54,17 +126,16 @@ def _identity(layout: Layout) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def _fill(draft: Layout, final: Layout, request: Request, checked: Checked, site: Site, cwd: Path) -> None:
+def _fill(draft: Layout, orders: Orders, request: Request, checked: Checked) -> None:
     from hpcsearch.workflow import database, store
 
     engine = database.writer(draft.database, create=True)
     try:
-        store.create(engine, _workflow_row(request, checked, cwd), LEASE_PERIOD_S, checked.design)
-        store.add_allocation(engine, allocation_row(1, site, vars(request)))
+        store.create(engine, _workflow_row(request, checked, orders.cwd), LEASE_PERIOD_S, checked.design)
+        store.add_allocation(engine, orders.row(1))
     finally:
         engine.dispose()
-    plan = make_plan(final, 1, site, checked.run, checked.names, cwd, vars(request))
-    write_plan(draft, dataclasses.replace(plan, spares=checked.spares))
+    write_plan(draft, orders.plan(1, checked.spares))
 
 
 def _workflow_row(request: Request, checked: Checked, cwd: Path) -> dict[str, Any]:
@@ -83,60 +154,8 @@ def _workflow_row(request: Request, checked: Checked, cwd: Path) -> dict[str, An
     }
 
 
-def allocation_row(number: int, site: Site, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """The row of an allocation from its facts by name."""
-    names = ("queue", "account", "nodes", "walltime_s", "job_mode")
-    return {"number": number, "site": site.name, "scheduler": site.scheduler, **{name: facts[name] for name in names}}
-
-
-def make_plan(
-    layout: Layout, number: int, site: Site, run: str, names: tuple[str, ...], cwd: Path, facts: Mapping[str, Any]
-) -> Plan:
-    """The orders of an allocation from its facts by name."""
-    queue = site.queue(facts["queue"])
-    node = queue.node if queue.node.cores else site.node
-    return Plan(
-        workflow=layout.name,
-        directory=str(layout.root),
-        allocation=number,
-        site=site.name,
-        run=run,
-        names=names,
-        cwd=str(cwd),
-        job_mode=facts["job_mode"],
-        nodes=facts["nodes"],
-        walltime_s=facts["walltime_s"],
-        launch=Launch(site.launcher.kind, site.launcher.agent_arguments),
-        release=site.release != "none",
-        cores=queue.cpus_per_node // node.threads_per_core or max(0, node.cores - len(node.reserved_cores)),
-        reserved_cores=node.reserved_cores,
-        gpu_order=node.gpu_order,
-        gpu_variable=node.gpu_variable or Plan.gpu_variable,
-        **{name: facts[name] for name in SETTINGS},
-    )
-
-
 def write_plan(layout: Layout, plan: Plan) -> None:
     """Puts the orders into the allocation's own folder, which is made for them."""
     file = layout.plan(plan.allocation)
     file.parent.mkdir(mode=0o700, parents=True)
     plan.save(file)
-
-
-def make_request(layout: Layout, number: int, site: Site, cwd: Path, facts: Mapping[str, Any]) -> AllocationRequest:
-    """What the scheduler is asked for, from an allocation's facts by name."""
-    return AllocationRequest(
-        workflow=layout.name,
-        directory=layout.root,
-        number=number,
-        folder=layout.allocation(number),
-        site=site,
-        queue=facts["queue"],
-        account=facts["account"],
-        nodes=facts["nodes"],
-        walltime_s=facts["walltime_s"],
-        job_mode=facts["job_mode"],
-        python=sys.executable,
-        cwd=cwd,
-        job_name=layout.name,
-    )

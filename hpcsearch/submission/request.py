@@ -17,7 +17,7 @@ JOB_MODES = ("serial", "mpi")
 
 @dataclass(frozen=True)
 class Request:
-    """One search campaign and its first allocation.
+    """One search campaign and its first allocation, or the first ``chain`` ones, which follow each other.
 
     ``problem`` and ``run`` are references as the user wrote them. ``max_evals`` None means: until the walltime ends or
     the search space is exhausted. ``root`` and ``site`` None mean the usual place and the site that this machine is.
@@ -40,6 +40,7 @@ class Request:
     resumable: bool = False
     slot_reuse: str = "auto"
     bind: bool = True
+    chain: int = 1
     root: str | None = None
     site: str | None = None
     no_import: bool = False
@@ -82,5 +83,6 @@ _RULES: tuple[_Rule, ...] = (
     ("max_evals", _at_least_one, "is no number of evaluations.", "Type --max-evals 1 or more, or leave it out."),
     ("eval_timeout_s", lambda value: value > 0, "is no time limit in seconds.", "Type --eval-timeout 60 or more."),
     ("slot_reuse", _reuse, "says nothing about slots.", "Type --slot-reuse auto, always, never, or a number."),
+    ("chain", _at_least_one, "is no number of allocations.", "Type --chain 2 or more, or leave it out."),
     ("import_limit_s", lambda value: value > 0, "is no time limit in seconds.", "Type --import-limit 120 or more."),
 )

@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, insert, select, update
 
-from hpcsearch import schedulers
-from hpcsearch.errors import UsageError
+from hpcsearch.errors import SchedulerError, UsageError
 from hpcsearch.evaluation import State
 from hpcsearch.monitor.allocations import ask_schedulers, view
 from hpcsearch.sites.find import find_site
-from hpcsearch.sites.render import render_job_script
-from hpcsearch.submission.api import Submitted, facts
-from hpcsearch.submission.creating import SETTINGS, allocation_row, make_plan, make_request, write_plan
+from hpcsearch.submission.announcing import announce
+from hpcsearch.submission.api import Submitted
+from hpcsearch.submission.chain import check_chain, enter, follow, new_allocation
+from hpcsearch.submission.creating import SETTINGS, Orders
 from hpcsearch.submission.request import check_run_settings
-from hpcsearch.submission.steps import Steps, banner, facts_block
-from hpcsearch.workflow import queries, schema, store
-from hpcsearch.workflow.database import reading, writer
+from hpcsearch.submission.steps import Steps
+from hpcsearch.workflow import queries, schema
+from hpcsearch.workflow.database import reading
 from hpcsearch.workflow.layout import Layout
 
 if TYPE_CHECKING:
@@ -47,15 +45,17 @@ class Changes:
     resumable: bool | None = None
     slot_reuse: str | None = None
     bind: bool | None = None
+    chain: int | None = None  # never taken over: each resume says it anew
 
 
 def resume(layout: Layout, changes: Changes, steps: Steps) -> Submitted:
-    """Submits another allocation for an existing workflow.
+    """Submits another allocation for an existing workflow, or a chain of them.
 
     Raises:
         UsageError: an allocation of it may still work, its search is done and the budget is no larger, or the new
             budget is below what has been started already.
-        HpcsearchError: the site or the scheduler refused; then the workflow is as it was.
+        HpcsearchError: the site or the scheduler refused; then the workflow is as it was. But where the scheduler
+            takes some allocations of a chain and no more, these stay, and the error says which.
     """
     changed = {name: value for name, value in vars(changes).items() if value is not None}
     check_run_settings(changed)
@@ -66,23 +66,37 @@ def resume(layout: Layout, changes: Changes, steps: Steps) -> Submitted:
     last = allocations[-1] if allocations else {}
     wanted = {**json.loads(workflow["settings"]), **last, **changed}
     wanted["walltime_s"] = int(wanted["walltime_s"])
-    number, cwd, names = last.get("number", 0) + 1, Path(workflow["cwd"]), tuple(json.loads(workflow["names"]))
     site = find_site(wanted["site"], queue=wanted["queue"], workflow=layout.root)
     site.check_request(wanted["queue"], wanted["nodes"], wanted["walltime_s"], wanted["account"])
-    request = make_request(layout, number, site, cwd, wanted)
-    with _new_allocation(layout, number) as (connection, submitted):
+    chain = changes.chain or 1
+    check_chain(site, wanted["queue"], chain)
+    names = tuple(json.loads(workflow["names"]))
+    orders = Orders(layout, site, workflow["run"], names, Path(workflow["cwd"]), wanted)
+    number = last.get("number", 0) + 1
+    with new_allocation(layout, number) as (connection, submitted):
         with steps.step(f"Continuing HPS({workflow['search'].upper()}) workflow"):
             _change(connection, changes.max_evals, {name: wanted[name] for name in SETTINGS})
-            write_plan(layout, make_plan(layout, number, site, workflow["run"], names, cwd, wanted))
-            script = render_job_script(request)
         with steps.step("Performing job submission"):
-            job = schedulers.submit(request, script)
-            submitted.append(job)
-            row = {**allocation_row(number, site, wanted), "scheduler_id": job.job_id, "submitted_at": time.time()}
-            connection.execute(insert(schema.allocation).values(state="SUBMITTED", **row))
-    steps.say(facts_block(facts(request, job.job_id)))
-    steps.say(banner(f"Success. The search will go on at: {layout.root}"))
-    return Submitted(job, site, layout, number)
+            jobs = [enter(connection, submitted, orders, number)]
+    if chain > 1:
+        with steps.step("Performing job submission of the chain"):
+            _follow(orders, number, chain, jobs)
+    announce(steps, orders.request(number), jobs, "go on")
+    return Submitted(tuple(jobs), site, layout, number)
+
+
+def _follow(orders: Orders, first: int, chain: int, jobs: list[AllocationJob]) -> None:
+    """Submits the rest of a chain; unlike in a new search, what the scheduler has taken stays when it takes no more."""
+    try:
+        for job in follow(orders, first, chain, jobs[0]):
+            jobs.append(job)  # one by one, so that those that stay are known
+    except SchedulerError as error:
+        name, last = orders.layout.name, first + len(jobs) - 1
+        which = f"allocation {first} stays" if last == first else f"allocations {first} to {last} stay"
+        raise SchedulerError(
+            f"{error.message.rstrip('.')}. Of {chain} allocations {len(jobs)} were submitted: {which}.",
+            f"See 'hpcsearch status {name}'; type 'hpcsearch resume {name}' for more when it has ended.",
+        ) from None
 
 
 def _read(layout: Layout) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -112,34 +126,6 @@ def _refuse_done(layout: Layout, workflow: Mapping[str, Any], max_evals: int | N
             f"The search of {layout.name!r} is done{why}.".replace("..", "."),
             f"See 'hpcsearch results {layout.name}', or give it more with --max-evals.",
         )
-
-
-@contextmanager
-def _new_allocation(layout: Layout, number: int) -> Iterator[tuple[Connection, list[AllocationJob]]]:
-    """A transaction in which an allocation is made and submitted; all of it is undone when the block fails.
-
-    It holds the write lock: two who resume at once follow each other, and a driver that starts faster than its
-    submission is recorded waits for that.
-    """
-    submitted: list[AllocationJob] = []
-    engine = writer(layout.database)
-    folder: Path | None = None
-    try:
-        with engine.begin() as connection:
-            if store.next_allocation(connection) != number:
-                raise UsageError(f"{layout.name!r} was resumed by somebody else just now.", "See 'hpcsearch status'.")
-            folder = layout.allocation(number)
-            # Left by a submission that was killed: no row, so no job that works on it.
-            shutil.rmtree(folder, ignore_errors=True)
-            yield connection, submitted
-    except BaseException:
-        for job in submitted:
-            job.cancel(check=False)
-        if folder is not None:
-            shutil.rmtree(folder, ignore_errors=True)
-        raise
-    finally:
-        engine.dispose()
 
 
 def _change(connection: Connection, max_evals: int | None, settings: Mapping[str, Any]) -> None:

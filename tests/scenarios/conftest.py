@@ -1,28 +1,53 @@
-"""Beds for the scenarios, and what must hold after each of them."""
+"""Beds for the scenarios, and what must hold after each of them.
+
+A scenario runs on one machine alone unless it is marked ``beds(name, ...)`` with those on which it makes a difference.
+"""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from scenario_bed import Bed, LocalBed, end_processes_of
+from slurm_bed import AlicesBed, BoundBed, KeepingBed, SlurmBed, UnaccountedBed
 
-#: Every scenario runs on each of these.
-BEDS: dict[str, type[Bed]] = {"local": LocalBed}
+sys.path.insert(0, str(Path(__file__).parents[1] / "cluster"))
+
+BEDS: dict[str, type[Bed]] = {
+    "local": LocalBed,
+    "slurm": SlurmBed,
+    "slurm-alice": AlicesBed,
+    "slurm-without-accounting": UnaccountedBed,
+    "slurm-without-release": KeepingBed,
+    "slurm-bound": BoundBed,
+}
 
 
-@pytest.fixture(params=BEDS)
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "beds(name, ...): the machines that a scenario runs on; local by default")
+    config.pluginmanager.import_plugin("slurm_cluster")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "bed" in metafunc.fixturenames:
+        marker = metafunc.definition.get_closest_marker("beds")
+        names = marker.args if marker else ("local",)
+        metafunc.parametrize("bed", [pytest.param(name, marks=_marks(BEDS[name])) for name in names], indirect=True)
+
+
+def _marks(kind: type[Bed]) -> list[pytest.MarkDecorator]:
+    return [pytest.mark.slurm(*kind.needs), pytest.mark.timeout(400)] if kind.needs else []
+
+
+@pytest.fixture
 def bed(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bed]:
-    """A machine to search on."""
-    made = BEDS[request.param](tmp_path)
+    """A machine to search on; fails a scenario that leaves anything running there, and ends that."""
+    kind = BEDS[request.param]
+    made = kind(tmp_path, *(request.getfixturevalue(name) for name in kind.needs))
     yield made
-    made.settle()
-
-
-@pytest.fixture(autouse=True)
-def nothing_left(tmp_path: Path) -> Iterator[None]:
-    """Fails a scenario that leaves a process behind, and ends that process."""
-    yield
-    left = end_processes_of(tmp_path)
-    assert not left, "processes were left behind:\n" + "\n".join(left)
+    left = made.end_allocations()
+    left += end_processes_of(made.folder)
+    made.close()
+    assert not left, "this was left behind:\n" + "\n".join(left)

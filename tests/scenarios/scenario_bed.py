@@ -180,10 +180,17 @@ class Bed(ABC):
     cores: int
     #: A walltime that is short, but enough for an allocation to start and end in good order (seconds).
     short_walltime_s: int
+    #: How much longer evaluations take than on one machine, so that a search lasts while all nodes come up.
+    pace: float = 1.0
+    #: What a command is run by, where not by the user of the tests.
+    prefix: tuple[str, ...] = ()
+    #: Fixtures whose values the constructor takes behind the folder.
+    needs: tuple[str, ...] = ()
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.root = folder / "workflows"
+        self.python = Path(sys.executable)
 
     # ---- what differs
 
@@ -195,8 +202,12 @@ class Bed(ABC):
     def node_of(self, process: Process) -> str:
         """The node that a process runs on."""
 
-    def settle(self) -> None:  # noqa: B027 - most machines need nothing
-        """Called after each scenario, when its processes have ended."""
+    def end_allocations(self) -> list[str]:
+        """Called after each scenario: ends what its machine still runs for it, and tells what that was."""
+        return []
+
+    def close(self) -> None:  # noqa: B027 - most need nothing
+        """Called last: clears away what is outside the folder of the scenario."""
 
     # ---- what does not
 
@@ -213,7 +224,7 @@ class Bed(ABC):
     def command(self, *arguments: object) -> subprocess.CompletedProcess[str]:
         """Runs ``hpcsearch`` to its end, whatever that is."""
         return subprocess.run(
-            [_hpcsearch(), *map(str, arguments)],
+            [*self.prefix, self.hpcsearch(), *map(str, arguments)],
             cwd=self.folder,
             env=self.environment(),
             stdin=subprocess.DEVNULL,
@@ -222,6 +233,13 @@ class Bed(ABC):
             timeout=LIMIT_S + 30,
             check=False,
         )
+
+    def hpcsearch(self) -> str:
+        """The command, as this bed's user finds it."""
+        command = self.python.with_name("hpcsearch")
+        found = os.fspath(command) if command.exists() else shutil.which("hpcsearch")
+        assert found is not None, f"the command hpcsearch is not installed beside {self.python}"
+        return found
 
     def options(self, slots: int) -> list[object]:
         """Those of a submission here, with so many evaluations at once on a node."""
@@ -241,10 +259,10 @@ class Bed(ABC):
     ) -> Search:
         """Submits a search whose files have these texts; with ``wait`` stays until its allocation has ended.
 
-        ``status`` is the exit code to expect.
+        ``status`` is the exit code to expect. In the text of ``run``, PACE is the bed's.
         """
         (self.folder / f"problem_{name}.py").write_text(problem)
-        (self.folder / f"run_{name}.py").write_text(run)
+        (self.folder / f"run_{name}.py").write_text(f"PACE = {self.pace}\n{run}")
         files = ["-p", f"problem_{name}.py", "-r", f"run_{name}.py"]
         arguments = [*files, *self.options(slots), "-t", walltime, *options, *(["--wait"] if wait else [])]
         done = self.command("submit", "hps", name, *arguments)
@@ -287,13 +305,6 @@ class LocalBed(Bed):
 
     def node_of(self, process: Process) -> str:
         return socket.gethostname()
-
-
-def _hpcsearch() -> str:
-    command = Path(sys.executable).with_name("hpcsearch")
-    found = os.fspath(command) if command.exists() else shutil.which("hpcsearch")
-    assert found is not None, "the command hpcsearch is not installed beside this Python"
-    return found
 
 
 def said(done: subprocess.CompletedProcess[str]) -> str:

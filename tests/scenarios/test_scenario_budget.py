@@ -15,11 +15,22 @@ def run(config):
     return config["x"] + config["n"]
 """
 
+#: The first evaluations wait for each other: there are as many as slots, and none of these may stay idle.
 SHORT = """\
 import time
+from pathlib import Path
+import hpcsearch
 
 def run(config):
-    time.sleep(0.02)
+    begun = Path(__file__).parent / "begun"
+    begun.mkdir(exist_ok=True)
+    (begun / str(hpcsearch.evaluation().id)).touch()
+    end = time.monotonic() + 50
+    while len(list(begun.iterdir())) < SLOTS:
+        if time.monotonic() > end:
+            raise TimeoutError("not all slots are used")
+        time.sleep(0.02)
+    time.sleep(0.02 * PACE)
     return config["x"] + config["n"]
 """
 
@@ -37,9 +48,10 @@ def run(config):
 """
 
 
+@pytest.mark.beds("local", "slurm", "slurm-alice")
 def test_the_budget_is_spent_exactly_and_everything_is_recorded(bed: Bed) -> None:
-    search = bed.submit(SHORT, "--max-evals", 23)
-    records = search.check(23)
+    search = bed.submit(SHORT.replace("SLOTS", str(2 * bed.nodes)), "--max-evals", 40)
+    records = search.check(40)
     assert all(record.state is State.FINISHED for record in records)
     assert all(record.objective == record.config["x"] + record.config["n"] for record in records)
     assert len({(record.node, record.slot) for record in records}) == 2 * bed.nodes
@@ -51,14 +63,14 @@ def test_the_budget_is_spent_exactly_and_everything_is_recorded(bed: Bed) -> Non
 
     status = search.status()
     assert "done: the budget of evaluations is spent" in status
-    assert "23 ended; budget: 23" in status
+    assert "40 ended; budget: 40" in status
     best = sorted(records, key=lambda record: record.objective or 0.0, reverse=True)[:3]
     shown = bed.command("results", search.name, "--top", 3, "--format", "json")
     assert shown.returncode == 0, said(shown)
     assert [entry["id"] for entry in json.loads(shown.stdout)] == [record.id for record in best]
     table = bed.command("results", search.name, "--top", 3).stdout
     assert [line.split()[0] for line in table.splitlines()[1:4]] == [str(record.id) for record in best]
-    assert "The best 3 of 23 finished evaluations." in table
+    assert "The best 3 of 40 finished evaluations." in table
 
 
 def test_a_larger_budget_goes_on_from_where_it_was(bed: Bed) -> None:

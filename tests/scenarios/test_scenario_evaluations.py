@@ -74,7 +74,9 @@ for turn in range(8):
 """
 
 
+@pytest.mark.beds("local", "slurm")
 def test_failures_are_told_apart_and_harm_nothing_else(bed: Bed) -> None:
+    bed.nodes = 1
     total = len(FAILURES) + 8
     search = bed.submit(FAILING, "--max-evals", total, "--search", "random", problem=FAILING_PROBLEM)
     by_kind = defaultdict(list)
@@ -148,7 +150,9 @@ def sleepers(bed: Bed) -> set[str]:
     return {process.argv()[-1] for process in processes_of(bed.folder)} & {"987001", "987002", "987003"}
 
 
+@pytest.mark.beds("local", "slurm")
 def test_a_time_limit_ends_the_whole_tree(bed: Bed) -> None:
+    bed.nodes = 1
     search = bed.submit(
         ESCAPING, "--max-evals", 12, "--eval-timeout", 1.5, problem=COUNTED_PROBLEM.format(count=12), wait=False
     )

@@ -17,7 +17,7 @@ SHORT = """\
 import time
 
 def run(config):
-    time.sleep(0.05)
+    time.sleep(0.05 * PACE)
     return config["x"] + config["n"]
 """
 
@@ -53,6 +53,7 @@ def check_objectives(search: Search, total: int = TOTAL) -> int:
     return sum(record.state is State.FAILED for record in records)
 
 
+@pytest.mark.beds("local", "slurm")
 def test_a_driver_that_dies_again_and_again_is_started_again(bed: Bed) -> None:
     search = bed.submit(SHORT, "--max-evals", TOTAL, wait=False)
     for count in (5, 20, 40):
@@ -78,9 +79,8 @@ def test_a_driver_that_dies_too_often_is_given_up(bed: Bed) -> None:
     assert check_objectives(search) == 0
 
 
-@pytest.mark.parametrize("role", ["recorder", "search", "agent"])
-def test_a_process_beside_the_driver_dies(bed: Bed, role: str) -> None:
-    search = bed.submit(SHORT, "--max-evals", TOTAL, wait=False)
+def check_survives(search: Search, role: str) -> None:
+    """A process of this role dies twice, and nothing is lost."""
     before: dict[int, object] = {}
     for count in (15, 35):
         search.await_ended(count)
@@ -90,6 +90,17 @@ def test_a_process_beside_the_driver_dies(bed: Bed, role: str) -> None:
     check_kept(search, before)
 
 
+@pytest.mark.parametrize("role", ["recorder", "search"])
+def test_a_process_beside_the_driver_dies(bed: Bed, role: str) -> None:
+    check_survives(bed.submit(SHORT, "--max-evals", TOTAL, wait=False), role)
+
+
+@pytest.mark.beds("local", "slurm")
+def test_all_agents_die(bed: Bed) -> None:
+    check_survives(bed.submit(SHORT, "--max-evals", TOTAL, wait=False), "agent")
+
+
+@pytest.mark.beds("local", "slurm")
 def test_a_slot_dies_with_its_evaluation_and_is_replaced(bed: Bed) -> None:
     search = bed.submit(SHORT, "--max-evals", TOTAL, wait=False)
     search.await_ended(15)
@@ -101,6 +112,7 @@ def test_a_slot_dies_with_its_evaluation_and_is_replaced(bed: Bed) -> None:
     assert len(last) == 2 * bed.nodes, "the slot was not replaced"
 
 
+@pytest.mark.beds("local", "slurm")
 def test_driver_agents_and_slots_die_at_once(bed: Bed) -> None:
     search = bed.submit(SHORT, "--max-evals", TOTAL, wait=False)
     search.await_ended(20)

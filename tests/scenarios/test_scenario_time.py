@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 
+import pytest
 from scenario_bed import Bed, Search, until
 
 from hpcsearch.evaluation import State
@@ -108,6 +109,7 @@ def check_interrupted(search: Search) -> dict[int, dict[str, object]]:
     return search.recorded()
 
 
+@pytest.mark.beds("local", "slurm")
 def test_cancel_interrupts_and_resume_goes_on(bed: Bed) -> None:
     search = bed.submit(PATIENT, "--max-evals", 8, wait=False)
     search.await_running(2 * bed.nodes)

@@ -54,20 +54,16 @@ class TableMachine(RuleBasedStateMachine):
             assert self.loads[placement] <= depth
 
     @rule(data=st.data())
-    def place_densely(self, data: st.DataObject) -> None:
-        names = sorted({placement.node for placement in self.loads}) or ["none"]
-        first = data.draw(st.sampled_from(names))
-        free = [one for one, load in self.loads.items() if load == 0]
-        placement = self.table.place_densely(first)
-        assert (placement is None) is (not free)
-        if placement is None:
-            return
-        assert self.loads[placement] == 0
-        if any(one.node == first for one in free):
-            assert placement.node == first
-        else:
-            assert self.busy(placement.node) == max(self.busy(one.node) for one in free)
-        self.loads[placement] = 1
+    def place_on(self, data: st.DataObject) -> None:
+        names = sorted({placement.node for placement in self.loads})
+        order = [*data.draw(st.lists(st.sampled_from(names), unique=True) if names else st.just([])), "unknown"]
+        free = {one for one, load in self.loads.items() if load == 0}
+        placement = self.table.place_on(order)
+        wanted = next((name for name in order if any(one.node == name for one in free)), None)
+        assert (placement.node if placement else None) == wanted
+        if placement is not None:
+            assert placement in free
+            self.loads[placement] = 1
 
     def busy(self, name: str) -> int:
         return sum(load > 0 for placement, load in self.loads.items() if placement.node == name)
@@ -114,7 +110,7 @@ def test_slots_take_turns() -> None:
 
 def test_a_table_without_nodes() -> None:
     table = NodeTable()
-    assert (table.slots, table.free, table.place(8), table.place_densely("a")) == (0, 0, None, None)
+    assert (table.slots, table.free, table.place(8), table.place_on(["a"])) == (0, 0, None, None)
     table.remove("unknown")
 
 

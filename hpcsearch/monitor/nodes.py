@@ -1,0 +1,140 @@
+"""How an allocation's nodes were used: how long each was held, busy, and given back before the allocation's end."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, func, select
+
+from hpcsearch.monitor.allocations import AllocationView
+from hpcsearch.workflow import schema
+
+#: The driver's words for a node's state -> ours.
+WORDS: Mapping[str, str] = {
+    "STARTING": "starting",
+    "UP": "up",
+    "RELEASED": "given back",
+    "LOST": "lost",
+    "QUARANTINED": "set aside",
+    "DONE": "done",
+    "UNHEARD": "unheard",
+}
+
+#: States in which a node is the allocation's no longer, from ``held_to_at`` on; one that was set aside still is.
+_GONE = frozenset({"RELEASED", "LOST", "DONE"})
+#: What a reader has to be told of in any case.
+TROUBLE = frozenset({"lost", "set aside"})
+
+
+@dataclass(frozen=True)
+class NodeView:
+    """One node of one allocation. Times are in seconds since 1970, UTC."""
+
+    allocation: int
+    name: str
+    state: str
+    slots: int
+    cores: int
+    gpus: int
+    held_from_at: float
+    held_to_at: float | None  # None while it is held
+    held_s: float  # until now, while it is held
+    busy_s: float  # slot-seconds of evaluations, divided by its slots
+    given_back_s: float  # from its release to the allocation's end, or until now
+    reason: str
+
+
+def read_nodes(
+    connection: Connection, allocations: Sequence[AllocationView], rows: Iterable[Mapping[str, Any]], now: float
+) -> tuple[NodeView, ...]:
+    """The nodes of all allocations that have begun; one that no agent has told of yet has the name ``?``."""
+    busy = _slot_seconds(connection, {one.number for one in allocations if one.live}, now)
+    of: dict[int, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        of.setdefault(row["allocation"], []).append(row)
+    views: list[NodeView] = []
+    for one in allocations:
+        if one.started_at is not None:
+            end_at = _end_at(connection, one, now)
+            known = list(of.get(one.number, ()))
+            unheard: Mapping[str, Any] = {"name": "?", "state": "UNHEARD"}
+            known += [unheard] * (one.nodes - len(known))
+            views += [_view(one, row, busy.get((one.number, row["name"]), 0.0), end_at) for row in known]
+    return tuple(views)
+
+
+def _view(allocation: AllocationView, row: Mapping[str, Any], slot_s: float, end_at: float) -> NodeView:
+    begun = [at for at in (allocation.started_at, row.get("held_from_at")) if at is not None]
+    from_at = min(begun)
+    state, slots = row["state"], row.get("slots") or 0
+    gone_at = row.get("held_to_at") if state in _GONE else None
+    to_at = max(from_at, end_at if gone_at is None else gone_at)
+    still = gone_at is None and allocation.live
+    return NodeView(
+        allocation=allocation.number,
+        name=row["name"],
+        state=WORDS.get(state, state.lower()),
+        slots=slots,
+        cores=row.get("cores") or 0,
+        gpus=row.get("gpus") or 0,
+        held_from_at=from_at,
+        held_to_at=None if still else to_at,
+        held_s=to_at - from_at,
+        busy_s=slot_s / slots if slots else 0.0,
+        given_back_s=max(0.0, end_at - to_at) if state == "RELEASED" else 0.0,
+        reason=row.get("reason") or "",
+    )
+
+
+def _end_at(connection: Connection, allocation: AllocationView, now: float) -> float:
+    """When an allocation ended, now while it works; for one that died, the last that was recorded of it."""
+    if allocation.live:
+        return now
+    if allocation.ended_at is not None:
+        return allocation.ended_at
+    table = schema.event.c
+    last = connection.execute(select(func.max(table.at)).where(table.allocation == allocation.number)).scalar()
+    return max(allocation.started_at or 0.0, last or 0.0)
+
+
+def _slot_seconds(connection: Connection, live: set[int], now: float) -> dict[tuple[int, str], float]:
+    """(allocation, node) -> the time that evaluations took there; what runs counts until now."""
+    table = schema.attempt.c
+    query = select(
+        table.allocation,
+        table.node,
+        func.sum(table.ended_at - table.started_at),
+        func.count(table.started_at) - func.count(table.ended_at),
+        func.sum(table.started_at).filter(table.ended_at.is_(None)),
+    ).group_by(table.allocation, table.node)
+    found: dict[tuple[int, str], float] = {}
+    for allocation, node, ended_s, running, begun in connection.execute(query):
+        found[allocation, node] = (ended_s or 0.0) + (running * now - (begun or 0.0) if allocation in live else 0.0)
+    return found
+
+
+@dataclass(frozen=True)
+class NodeHours:
+    """Sums over nodes, in hours."""
+
+    held: float
+    busy: float
+    given_back: float
+
+
+def node_hours(nodes: Iterable[NodeView]) -> NodeHours:
+    nodes = list(nodes)
+    return NodeHours(
+        sum(node.held_s for node in nodes) / 3600,
+        sum(node.busy_s for node in nodes) / 3600,
+        sum(node.given_back_s for node in nodes) / 3600,
+    )
+
+
+def states_in_words(nodes: Iterable[NodeView]) -> str:
+    """``2 up, 1 given back``, in the order in which nodes go through their states."""
+    counts = Counter(node.state for node in nodes)
+    return ", ".join(f"{counts[word]} {word}" for word in WORDS.values() if counts[word])
