@@ -36,6 +36,8 @@ class Watcher:
 
     def node_down(self, name: str) -> None: ...
 
+    def slot_lost(self, placement: Placement, reason: str) -> None: ...
+
     def node_lost(self, name: str, reason: str) -> None:
         raise SystemExit(f"{name}: {reason}")
 

@@ -41,6 +41,9 @@ STUCK_FACTOR, STUCK_AT_LEAST_S = 5.0, 0.1
 #: A death by one of these may be the scheduler ending everything: it is judged after so long (seconds).
 ENDING_SIGNALS = frozenset({signal.SIGTERM, signal.SIGKILL, signal.SIGINT, signal.SIGHUP})
 VERDICT_AFTER_S = 1.0
+#: Schedulers warn of the walltime's end up to two minutes earlier than asked: within so many seconds of it the driver's
+#: own clock knows better. A warning that comes earlier means another end, such as preemption.
+WARNING_S = 300.0
 #: After SIGTERM the scheduler waits a little before it kills: running evaluations have this long (seconds).
 TERM_PATIENCE_S = 5.0
 #: What was killed at the end has this long (seconds) to be told.
@@ -144,9 +147,9 @@ class Driver:
     # ---- what happens: signals and time
 
     def _hear(self, number: int) -> None:
-        if number == signal.SIGUSR1:
-            self._drain("the allocation's walltime is near its end")
-        elif number in (signal.SIGTERM, signal.SIGINT):
+        if number == signal.SIGUSR1 and self._clock.time_left_s > WARNING_S:
+            self._drain("the allocation was warned of its end")
+        if number in (signal.SIGTERM, signal.SIGINT):
             self.terminating()
 
     def terminating(self) -> None:
@@ -196,6 +199,10 @@ class Driver:
 
     def node_down(self, name: str) -> None:
         self._table.remove(name)
+
+    def slot_lost(self, placement: Placement, reason: str) -> None:
+        log.error("slot %d of node %s takes no more evaluations: %s", placement.slot, placement.node, reason)
+        self._table.close(placement)
 
     def node_lost(self, name: str, reason: str) -> None:
         log.error("node %s is out of the search: %s", name, reason)

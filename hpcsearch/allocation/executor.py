@@ -37,6 +37,9 @@ class Listener(Protocol):
     def node_down(self, name: str) -> None:
         """A node takes no evaluations for now; those on it have been told as ended or recalled before."""
 
+    def slot_lost(self, placement: Placement, reason: str) -> None:
+        """A slot takes no more evaluations, while others of its node do."""
+
     def node_lost(self, name: str, reason: str) -> None:
         """A node takes no more evaluations in this allocation."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from hpcsearch.errors import AllocationError
@@ -61,14 +61,18 @@ def _divide(items: Sequence[Item], parts: int) -> list[Sequence[Item]]:
 
 @dataclass
 class Node:
-    """One node of the allocation; ``loads`` counts the evaluations that were sent to each of its slots."""
+    """One node of the allocation; ``loads`` counts the evaluations that were sent to each of its slots.
+
+    ``closed`` are slots that take no more.
+    """
 
     name: str
     loads: list[int]
+    closed: set[int] = field(default_factory=set)
 
     @property
     def slots(self) -> int:
-        return len(self.loads)
+        return len(self.loads) - len(self.closed)
 
     @property
     def busy(self) -> int:
@@ -107,7 +111,16 @@ class NodeTable:
         if node is not None:
             self.slots -= node.slots
             for slot, load in enumerate(node.loads):
-                del self._by_load[load][Placement(name, slot)]
+                if slot not in node.closed:
+                    del self._by_load[load][Placement(name, slot)]
+
+    def close(self, placement: Placement) -> None:
+        """A slot takes no more evaluations; what is on it still has to leave it."""
+        node = self.nodes.get(placement.node)
+        if node is not None and placement.slot not in node.closed:
+            del self._by_load[node.loads[placement.slot]][placement]
+            node.closed.add(placement.slot)
+            self.slots -= 1
 
     def place(self, depth: int) -> Placement | None:
         """The slot for the next evaluation: one with the fewest, and fewer than ``depth``; None when there is none."""
@@ -122,17 +135,22 @@ class NodeTable:
         """A free slot of the first of these nodes that has one; None when none has."""
         for name in names if self.free else ():
             node = self.nodes.get(name)
-            if node is not None and 0 in node.loads:
-                placement = Placement(name, node.loads.index(0))
-                self._move(placement, 0, 1)
-                return placement
+            for slot, load in enumerate(node.loads if node is not None else ()):
+                placement = Placement(name, slot)
+                if load == 0 and placement in self._by_load[0]:
+                    self._move(placement, 0, 1)
+                    return placement
         return None
 
     def leave(self, placement: Placement) -> None:
         """An evaluation is no longer on its slot."""
         node = self.nodes.get(placement.node)
-        if node is not None:
-            load = node.loads[placement.slot]
+        if node is None:
+            return
+        load = node.loads[placement.slot]
+        if placement.slot in node.closed:
+            node.loads[placement.slot] = load - 1
+        else:
             self._move(placement, load, load - 1)
 
     def _move(self, placement: Placement, old: int, new: int) -> None:

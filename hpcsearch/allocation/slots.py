@@ -173,6 +173,10 @@ class SlotExecutor:
         if agent.unloadable == self._plan.evals_per_node:
             text = "\n".join(part for part in (failure["message"], failure["traceback"]) if part)
             self._give_up(agent, f"the run function cannot be loaded there: {text}")
+            return
+        placement = Placement(agent.host, slot)
+        self._listener.slot_lost(placement, failure["message"])
+        self.recall([identity for identity, (_, place) in agent.sent.items() if place == placement])
 
     def _agent_ended(self, agent: _Agent) -> None:
         peer, agent.peer = agent.peer, None

@@ -155,7 +155,7 @@ class Tail:
     ) -> None:
         quantiles = (durations.quantile(point / (POINTS - 1)) for point in range(POINTS))
         outlook = Outlook([duration_s for duration_s in quantiles if duration_s is not None])
-        left_s = {name: [0.0] * node.slots for name, node in table.nodes.items()}
+        left_s = {name: [0.0] * len(node.loads) for name, node in table.nodes.items()}
         for placement, begun_s in running:
             node = table.nodes.get(placement.node)
             if node is not None and node.loads[placement.slot]:

@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from hpcsearch.schedulers import query_cache
 from hpcsearch.schedulers.base import AllocationState, AllocationStatus, EndCause, Scheduler
 from hpcsearch.schedulers.release import ReleaseOutcome, refused
 from hpcsearch.schedulers.request import AllocationRequest
@@ -103,3 +104,4 @@ def release(site: Site, identifier: str, keep: Sequence[str], leave: Sequence[st
 def cancel(site: Site, identifier: str) -> None:
     """Asks the scheduler to end an allocation; nothing happens to one that has ended. Raises SchedulerError."""
     scheduler(site).cancel(identifier)
+    query_cache.forget(site, identifier)

@@ -84,6 +84,17 @@ def note(site: Site, identifier: str, status: AllocationStatus) -> None:
         _write(file, cache, now)
 
 
+def forget(site: Site, identifier: str) -> None:
+    """Drops what is remembered of an allocation, which has just been cancelled: the next who asks is told anew."""
+    file = cache_file(site)
+    if not file.exists():
+        return
+    with _locked(file):
+        cache = _read(file)
+        if cache.entries.pop(identifier, None) is not None:
+            _write(file, cache, time.time())
+
+
 def cache_file(site: Site) -> Path:
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base, "hpcsearch", f"{site.name}-{site.scheduler}.json")

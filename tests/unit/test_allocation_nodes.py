@@ -162,3 +162,19 @@ def test_unbound_slots_share_the_cores_and_divide_the_gpus(cores: list[list[int]
     assert len(shares) == slots and not any(share.bound for share in shares)
     check_gpus(shares, names)
     assert {share.threads for share in shares} == {max(1, len(cores) // slots)}
+
+
+def test_a_closed_slot_takes_nothing_and_its_evaluation_can_leave() -> None:
+    table = NodeTable()
+    table.add("a", 2)
+    placed = table.place(1)
+    assert placed is not None
+    table.close(placed)
+    table.close(placed)
+    other = Placement("a", 1 - placed.slot)
+    assert (table.slots, table.free, table.place(4)) == (1, 1, other)
+    table.leave(placed)
+    assert (table.free, table.place_on(["a"]), table.nodes["a"].loads[placed.slot]) == (0, None, 0)
+    table.leave(other)
+    table.remove("a")
+    assert (table.slots, table.free) == (0, 0)
