@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from hpcsearch.errors import SchedulerError, SiteError
 from hpcsearch.schedulers import AllocationState, AllocationStatus, EndCause
 from hpcsearch.sites.load import read_site
 from hpcsearch.workflow.layout import Layout
+from hpcsearch.workflow.lease import Holder
 
 
 class Standing(enum.StrEnum):
@@ -69,6 +70,9 @@ _DIED = {
     "SUBMITTED": "It ended before its driver had begun.",
     "RUNNING": "Its driver ended without recording it.",
 }
+
+#: A driver that works shows a sign of life much more often than this (seconds).
+SILENT_S = 60.0
 
 #: What a driver records that was told to end and not by whom: the scheduler may know more.
 TOLD_TO_END = "the allocation was told to end"
@@ -132,6 +136,20 @@ def view(row: Mapping[str, Any], status: AllocationStatus | None) -> AllocationV
     }
     names = AllocationView.__dataclass_fields__.keys() - computed.keys()
     return AllocationView(**{name: row[name] for name in names}, **computed)
+
+
+def with_silence(view: AllocationView, holder: Holder, now: float) -> AllocationView:
+    """The view, which says so when the allocation's driver has long shown no sign of life."""
+    if view.standing is not Standing.RUNNING or holder.allocation != view.number or holder.beat_at is None:
+        return view
+    silent_s = now - holder.beat_at
+    if holder.token is None or silent_s < max(SILENT_S, 3 * holder.period_s):
+        return view
+    reason = (
+        f"Its driver has been silent for {silent_s:.0f} s: the node that it runs on may be dead. "
+        "End it with 'hpcsearch cancel', then go on with 'hpcsearch resume'."
+    )
+    return replace(view, reason=reason)
 
 
 def _standing(row: Mapping[str, Any], status: AllocationStatus | None) -> tuple[Standing, str]:

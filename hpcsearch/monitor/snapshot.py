@@ -11,9 +11,9 @@ from typing import Any
 
 from hpcsearch.errors import DatabaseError
 from hpcsearch.evaluation import END_STATES, State
-from hpcsearch.monitor.allocations import AllocationView, Heard, ask_schedulers, view
+from hpcsearch.monitor.allocations import AllocationView, Heard, ask_schedulers, view, with_silence
 from hpcsearch.monitor.nodes import NodeView, read_nodes
-from hpcsearch.workflow import queries
+from hpcsearch.workflow import lease, queries
 from hpcsearch.workflow.database import reading
 from hpcsearch.workflow.layout import Layout
 from hpcsearch.workflow.workflow import Record, record
@@ -85,8 +85,10 @@ def take_snapshot(layout: Layout, heard: Heard | None = None, with_nodes: bool =
         counts = queries.count_states(connection)
         best = queries.best(connection, bool(workflow["minimize"]), 1)
         nodes = [dict(row) for row in queries.node_rows(connection)]
-        allocations = tuple(view(dict(row), statuses.get(row["number"])) for row in rows)
         taken_at = time.time()
+        holder = lease.holder(connection)
+        views = (view(dict(row), statuses.get(row["number"])) for row in rows)
+        allocations = tuple(with_silence(one, holder, taken_at) for one in views)
         node_views = read_nodes(connection, allocations, nodes, taken_at) if with_nodes else ()
     live = {allocation.number for allocation in allocations if allocation.live}
     return Snapshot(

@@ -31,6 +31,7 @@ class Holder:
     pid: int | None
     counter: int
     period_s: float
+    beat_at: float | None = None  # by the holder's clock: for people to read, never to decide by
 
 
 def fence(connection: Connection, token: str) -> None:
@@ -49,10 +50,8 @@ def fence(connection: Connection, token: str) -> None:
 
 def holder(connection: Connection) -> Holder:
     """Who holds the lease now; its token is None when it is free."""
-    row = connection.execute(
-        select(_lease.c.token, _lease.c.allocation, _lease.c.host, _lease.c.pid, _lease.c.counter, _lease.c.period_s)
-    ).one()
-    return Holder(*row)
+    names = ("token", "allocation", "host", "pid", "counter", "period_s", "beat_at")
+    return Holder(*connection.execute(select(*(_lease.c[name] for name in names))).one())
 
 
 def take(engine: Engine, allocation: int, pid: int, expected: Holder) -> str | None:
