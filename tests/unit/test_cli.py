@@ -194,9 +194,9 @@ def test_cancel_of_what_has_ended(make_workflow: MakeWorkflow, capsys: pytest.Ca
 
 
 def test_a_reader_that_has_seen_enough_ends_it_without_a_word(make_workflow: MakeWorkflow) -> None:
-    layout = make_workflow(objectives=tuple(float(number) for number in range(1000)))
+    layout = make_workflow(objectives=tuple(float(number) for number in range(5000)), max_evals=None)
     # Far more than a pipe holds, so that the writer meets the closed end
-    command = [sys.executable, "-m", "hpcsearch.cli", "results", str(layout.root), "--top", "1000", "--format", "json"]
+    command = [sys.executable, "-m", "hpcsearch.cli", "results", str(layout.root), "--top", "5000", "--format", "json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stderr is not None
