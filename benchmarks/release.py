@@ -90,6 +90,7 @@ def main() -> None:
     parser.add_argument("--nodes", type=int, default=4)
     parser.add_argument("--slots", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--tails", default=",".join(TAILS))
     parser.add_argument("--scale", type=float, default=4.0, help="durations are multiplied by this")
     chosen = parser.parse_args()
@@ -98,7 +99,7 @@ def main() -> None:
         median_s, longest_s, sigma = TAILS[tail_name]
         median_s, longest_s = chosen.scale * median_s, chosen.scale * longest_s
         lines: list[list[float]] = []
-        for seed in range(chosen.rounds):
+        for seed in range(chosen.first_seed, chosen.first_seed + chosen.rounds):
             with workspace() as folder:
                 text = RUN
                 for word, value in (("SEED", seed), ("MEDIAN", median_s), ("SIGMA", sigma), ("LONGEST", longest_s)):

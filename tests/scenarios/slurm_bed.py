@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import subprocess
 import tempfile
 import time
@@ -104,18 +103,6 @@ class SlurmBed(Bed):
             yield
         finally:
             self.cluster.start(number)
-
-    @contextmanager
-    def frozen(self, number: int) -> Iterator[None]:
-        """A node and all that runs there stands still, as if the network to it were cut, and goes on at the end."""
-        pids = [process for process in all_processes() if self.node_of(process) == f"sn{number}"]
-        for process in pids:
-            process.send(signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            for process in pids:
-                process.send(signal.SIGCONT)
 
 
 class AlicesBed(SlurmBed):
