@@ -171,13 +171,28 @@ def test_a_whole_allocation_dies_and_is_resumed(bed: Bed, committing: bool) -> N
     assert {row["attempt"] for row in search.rows("evaluation")} <= {1, 2}
 
 
+def stop_outside_a_write(search: Search, processes: list[Process]) -> bool:
+    """Stops processes; where one holds the write lock, nobody could take over: it lets them go on and gives False."""
+    for process in processes:
+        process.send(signal.SIGSTOP)
+    until(lambda: all(process.stopped for process in processes))
+    try:
+        with closing(sqlite3.connect(search.layout.database, timeout=0, isolation_level=None)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("ROLLBACK")
+    except sqlite3.OperationalError:
+        for process in processes:
+            process.send(signal.SIGCONT)
+        return False
+    return True
+
+
 @pytest.mark.parametrize("stopped", [("driver",), ("recorder",), ("driver", "recorder")], ids="+".join)
 def test_a_driver_that_wakes_after_a_takeover_writes_nothing(bed: Bed, stopped: tuple[str, ...]) -> None:
     search = bed.submit(SHORT, "--max-evals", TOTAL, wait=False)
     search.await_ended(15)
     sleeping = [process for role in stopped for process in search.processes(role, 1)]
-    for process in sleeping:
-        process.send(signal.SIGSTOP)
+    until(lambda: stop_outside_a_write(search, sleeping), "they are stopped while nothing is being written")
     search.script().kill()
     until(lambda: all(process.stopped for process in sleeping) and not search.script().alive)
     before = search.recorded()
