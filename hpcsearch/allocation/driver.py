@@ -22,7 +22,7 @@ from hpcsearch.allocation.executor import Ended, Executor
 from hpcsearch.allocation.loop import Loop
 from hpcsearch.allocation.nodes import NodeTable, Placement
 from hpcsearch.allocation.plan import Plan
-from hpcsearch.allocation.quarantine import Quarantine
+from hpcsearch.allocation.quarantine import Quarantine, Verdict
 from hpcsearch.allocation.recording import RECORDER_DIED, Outcome, Recording
 from hpcsearch.allocation.slots import SlotExecutor
 from hpcsearch.allocation.supply import Demand, Supply
@@ -282,8 +282,19 @@ class Driver:
             check_transition(end.state, State.PROPOSED)
             self._recording.requeued(evaluation)
             self._supply.append(evaluation)
-        if self._quarantine.suspects(placement.node, end.state) and placement.node in self._table.nodes:
-            self._set_aside(placement.node)
+        self._quarantine.take(placement.node, end.state)
+        if end.state is State.FAILED or self._table.resting:
+            self._judge_nodes({placement.node, *self._table.resting})
+
+    def _judge_nodes(self, names: set[str]) -> None:
+        for name in names & self._table.nodes.keys():
+            verdict = self._quarantine.verdict(name)
+            if verdict is Verdict.BAD:
+                self._set_aside(name)
+            elif verdict is Verdict.WAITS:
+                self._table.rest(name)
+            else:
+                self._table.wake(name)
 
     def _set_aside(self, node: str) -> None:
         reason = "its evaluations failed one after the other while those on other nodes did not"
@@ -355,6 +366,8 @@ class Driver:
             self._recording.flush()
 
     def _place(self, supply: Supply) -> None:
+        if self._table.resting and not self._sent:
+            self._table.wake(*self._table.resting)  # nothing runs whose end could tell more
         depth = self._depth(supply)
         takers = self._takers(supply.left)
         while supply:

@@ -75,6 +75,11 @@ class Node:
         return len(self.loads) - len(self.closed)
 
     @property
+    def open(self) -> list[Placement]:
+        """Its slots that are not closed."""
+        return [Placement(self.name, slot) for slot in range(len(self.loads)) if slot not in self.closed]
+
+    @property
     def busy(self) -> int:
         """How many of its slots have something to do."""
         return sum(load > 0 for load in self.loads)
@@ -89,6 +94,7 @@ class NodeTable:
 
     def __init__(self) -> None:
         self.nodes: dict[str, Node] = {}
+        self.resting: set[str] = set()  # nodes that get nothing more for now: their slots are not free
         self.slots = 0
         # Slots by load, in the order in which they came there: a dictionary is a set that keeps the order.
         self._by_load: list[dict[Placement, None]] = [{}]
@@ -110,15 +116,34 @@ class NodeTable:
         node = self.nodes.pop(name, None)
         if node is not None:
             self.slots -= node.slots
-            for slot, load in enumerate(node.loads):
-                if slot not in node.closed:
-                    del self._by_load[load][Placement(name, slot)]
+            if name in self.resting:
+                self.resting.remove(name)
+            else:
+                for placement in node.open:
+                    del self._by_load[node.loads[placement.slot]][placement]
+            if len(self.resting) == len(self.nodes):
+                self.wake(*self.resting)
+
+    def rest(self, name: str) -> None:
+        """A node gets nothing more for now, unless no other would be left."""
+        if name not in self.resting and len(self.resting) + 1 < len(self.nodes):
+            self.resting.add(name)
+            for placement in self.nodes[name].open:
+                del self._by_load[self.nodes[name].loads[placement.slot]][placement]
+
+    def wake(self, *names: str) -> None:
+        """Those of these nodes that rest are used again."""
+        for name in self.resting.intersection(names):
+            self.resting.remove(name)
+            for placement in self.nodes[name].open:
+                self._by_load[self.nodes[name].loads[placement.slot]][placement] = None
 
     def close(self, placement: Placement) -> None:
         """A slot takes no more evaluations; what is on it still has to leave it."""
         node = self.nodes.get(placement.node)
         if node is not None and placement.slot not in node.closed:
-            del self._by_load[node.loads[placement.slot]][placement]
+            if node.name not in self.resting:
+                del self._by_load[node.loads[placement.slot]][placement]
             node.closed.add(placement.slot)
             self.slots -= 1
 
@@ -148,7 +173,7 @@ class NodeTable:
         if node is None:
             return
         load = node.loads[placement.slot]
-        if placement.slot in node.closed:
+        if placement.slot in node.closed or node.name in self.resting:
             node.loads[placement.slot] = load - 1
         else:
             self._move(placement, load, load - 1)

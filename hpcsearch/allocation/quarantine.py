@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import enum
 from collections import defaultdict
 
 from hpcsearch.evaluation import State
 
-#: A node is set aside after so many failures in a row, with nothing finished between them ...
+#: A node is suspected after so many failures in a row, with nothing finished between them.
 FAILURES_IN_A_ROW = 6
-#: ... while on the other nodes at least so many evaluations finished, and no more than this share failed.
-FINISHED_ELSEWHERE = 6
+#: What so many evaluations came to on the other nodes decides: whether more than this share of them failed, too.
+TOLD_ELSEWHERE = 6
 TOLERATED_SHARE = 0.5
+
+
+class Verdict(enum.Enum):
+    """What is to be done with a node."""
+
+    TRUSTED = enum.auto()
+    WAITS = enum.auto()  # it is suspected, and the other nodes have not told enough: evaluations may take hours there
+    BAD = enum.auto()
 
 
 class Quarantine:
@@ -21,17 +30,21 @@ class Quarantine:
         self._failed: dict[str, int] = defaultdict(int)
         self._finished: dict[str, int] = defaultdict(int)
 
-    def suspects(self, node: str, state: State) -> bool:
-        """Takes how an evaluation ended, and tells whether its node is to be set aside for it."""
+    def take(self, node: str, state: State) -> None:
+        """Takes how an evaluation ended."""
         if state is State.FINISHED:
             self._finished[node] += 1
             self._in_a_row[node] = 0
         elif state is State.FAILED:
             self._failed[node] += 1
             self._in_a_row[node] += 1
-        return self._in_a_row[node] >= FAILURES_IN_A_ROW and self._fine_elsewhere(node)
 
-    def _fine_elsewhere(self, node: str) -> bool:
+    def verdict(self, node: str) -> Verdict:
+        """What is known of a node by now."""
+        if self._in_a_row[node] < FAILURES_IN_A_ROW:
+            return Verdict.TRUSTED
         finished = sum(count for name, count in self._finished.items() if name != node)
         failed = sum(count for name, count in self._failed.items() if name != node)
-        return finished >= FINISHED_ELSEWHERE and failed <= TOLERATED_SHARE * (failed + finished)
+        if finished + failed < TOLD_ELSEWHERE:
+            return Verdict.WAITS
+        return Verdict.BAD if failed <= TOLERATED_SHARE * (failed + finished) else Verdict.TRUSTED

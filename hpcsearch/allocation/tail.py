@@ -141,7 +141,7 @@ class Tail:
             return None
         if left <= 0 or not table.nodes:
             return [self._first]
-        if now_s >= self._lasts_to_s or self._among != len(table.nodes):
+        if now_s >= self._lasts_to_s or self._among != len(table.nodes) - len(table.resting):
             self._choose(table, running, left, durations, now_s)
         return self._chosen
 
@@ -161,6 +161,7 @@ class Tail:
             if node is not None and node.loads[placement.slot]:
                 age_s = 0.0 if begun_s is None else now_s - begun_s
                 left_s[placement.node][placement.slot] += max(BUSY_S, outlook.left_s(age_s))
-        self._chosen = takers(list(table.nodes.values()), self._first, left_s, left, outlook.mean_s)
-        self._among = len(table.nodes)
+        awake = [node for node in table.nodes.values() if node.name not in table.resting]
+        self._chosen = takers(awake, self._first, left_s, left, outlook.mean_s)
+        self._among = len(awake)
         self._lasts_to_s = now_s + max(CHOICE_LASTS * outlook.mean_s, CHOICE_LASTS_PER_SLOT_S * table.slots)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, case, func, select
 
 from hpcsearch.monitor.allocations import AllocationView
 from hpcsearch.workflow import schema
@@ -51,18 +51,18 @@ def read_nodes(
     connection: Connection, allocations: Sequence[AllocationView], rows: Iterable[Mapping[str, Any]], now: float
 ) -> tuple[NodeView, ...]:
     """The nodes of all allocations that have begun; one that no agent has told of yet has the name ``?``."""
-    busy = _slot_seconds(connection, {one.number for one in allocations if one.live}, now)
+    ends = {one.number: _end_at(connection, one, now) for one in allocations if one.started_at is not None}
+    busy = _slot_seconds(connection, ends)
     of: dict[int, list[Mapping[str, Any]]] = {}
     for row in rows:
         of.setdefault(row["allocation"], []).append(row)
     views: list[NodeView] = []
     for one in allocations:
-        if one.started_at is not None:
-            end_at = _end_at(connection, one, now)
+        if one.number in ends:
             known = list(of.get(one.number, ()))
             unheard: Mapping[str, Any] = {"name": "?", "state": "UNHEARD"}
             known += [unheard] * (one.nodes - len(known))
-            views += [_view(one, row, busy.get((one.number, row["name"]), 0.0), end_at) for row in known]
+            views += [_view(one, row, busy.get((one.number, row["name"]), 0.0), ends[one.number]) for row in known]
     return tuple(views)
 
 
@@ -100,19 +100,19 @@ def _end_at(connection: Connection, allocation: AllocationView, now: float) -> f
     return max(allocation.started_at or 0.0, last or 0.0)
 
 
-def _slot_seconds(connection: Connection, live: set[int], now: float) -> dict[tuple[int, str], float]:
-    """(allocation, node) -> the time that evaluations took there; what runs counts until now."""
+def _slot_seconds(connection: Connection, ends: Mapping[int, float]) -> dict[tuple[int, str], float]:
+    """(allocation, node) -> the time that evaluations took there, to the end of the allocation (``ends``) at most.
+
+    What a dead allocation had under way is recorded as ended only when the next one takes over.
+    """
     table = schema.attempt.c
-    query = select(
-        table.allocation,
-        table.node,
-        func.sum(table.ended_at - table.started_at),
-        func.count(table.started_at) - func.count(table.ended_at),
-        func.sum(table.started_at).filter(table.ended_at.is_(None)),
-    ).group_by(table.allocation, table.node)
     found: dict[tuple[int, str], float] = {}
-    for allocation, node, ended_s, running, begun in connection.execute(query):
-        found[allocation, node] = (ended_s or 0.0) + (running * now - (begun or 0.0) if allocation in live else 0.0)
+    for allocation, end_at in ends.items():
+        ended_at = func.coalesce(table.ended_at, end_at)
+        took_s = case((ended_at > end_at, end_at), else_=ended_at) - table.started_at
+        query = select(table.node, func.sum(took_s)).where(table.allocation == allocation).group_by(table.node)
+        for node, slot_s in connection.execute(query):
+            found[allocation, node] = slot_s or 0.0
     return found
 
 

@@ -9,16 +9,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hpcsearch.errors import SchedulerError
-from hpcsearch.schedulers.command import run
+from hpcsearch.schedulers.command import Completed, run
 from hpcsearch.schedulers.hostlist import compress
 from hpcsearch.schedulers.release import ReleaseOutcome, refused
 
 #: scontrol waits 5 s by itself where a resize is not possible yet.
 _TIMEOUT_S = 60.0
 
+#: A host is named that the job does not have, or its first one is not.
+_NOT_ITS_OWN = "Invalid node name"
+
 #: What Slurm says when it refuses -> why, and whether a later try may succeed.
 _REFUSALS: Mapping[str, tuple[str, bool]] = {
-    "Invalid node name": (
+    _NOT_ITS_OWN: (
         "Slurm cannot take these nodes from the job: its first node always stays, and it must have had all that stay",
         False,
     ),
@@ -46,8 +49,9 @@ def release(job_id: str, keep: Sequence[str], leave: Sequence[str], folder: Path
         return refused("a job cannot give back all its nodes")
     try:
         with tempfile.TemporaryDirectory(prefix="release-", dir=folder) as scratch:
-            argv = ["scontrol", "update", f"JobId={job_id}", f"NodeList={compress(keep)}"]
-            done = run(argv, _TIMEOUT_S, cwd=Path(scratch))
+            done = _shrink(job_id, keep, scratch)
+            if _NOT_ITS_OWN in done.said:
+                done = _shrink(job_id, _still_there(job_id, keep), scratch)
             if done.status == 0:
                 return ReleaseOutcome(True, environment=_environment(Path(scratch, f"slurm_job_{job_id}_resize.sh")))
     except SchedulerError as error:
@@ -55,6 +59,18 @@ def release(job_id: str, keep: Sequence[str], leave: Sequence[str], folder: Path
     except OSError as error:
         return refused(f"no folder can be made in {folder}: {error.strerror}", again=True)
     return _refusal(done.said)
+
+
+def _shrink(job_id: str, keep: Sequence[str], scratch: str) -> Completed:
+    argv = ["scontrol", "update", f"JobId={job_id}", f"NodeList={compress(keep)}"]
+    return run(argv, _TIMEOUT_S, cwd=Path(scratch))
+
+
+def _still_there(job_id: str, keep: Sequence[str]) -> list[str]:
+    """Those hosts that the job still has: Slurm takes one that has died from it, sooner than anybody here may know."""
+    nodes = run(["squeue", "--noheader", "--format=%N", f"--jobs={job_id}"], _TIMEOUT_S).stdout.strip()
+    has = run(["scontrol", "show", "hostnames", nodes], _TIMEOUT_S).stdout.split()
+    return [host for host in keep if host in has] or list(keep)
 
 
 def parse_resize(text: str) -> dict[str, str | None]:

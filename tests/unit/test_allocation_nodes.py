@@ -178,3 +178,31 @@ def test_a_closed_slot_takes_nothing_and_its_evaluation_can_leave() -> None:
     table.leave(other)
     table.remove("a")
     assert (table.slots, table.free) == (0, 0)
+
+
+def test_a_node_that_rests_is_not_free_until_it_wakes() -> None:
+    table = NodeTable()
+    for name in ("a", "b"):
+        table.add(name, 2)
+    first = table.place(1)
+    assert first == Placement("a", 0)
+    table.rest("a")
+    assert (table.free, table.slots) == (2, 4)
+    assert [table.place(1) for _ in range(3)] == [Placement("b", 0), Placement("b", 1), None]
+    assert table.place_on(["a"]) is None
+    table.leave(first)
+    table.close(Placement("a", 1))
+    table.rest("b")
+    assert table.resting == {"a"}, "one must be left"
+    table.wake("a", "b")
+    assert table.place(1) == Placement("a", 0)
+    assert table.place(1) is None
+
+
+def test_the_last_node_does_not_rest() -> None:
+    table = NodeTable()
+    for name in ("a", "b"):
+        table.add(name, 1)
+    table.rest("a")
+    table.remove("b")
+    assert not table.resting and table.free == 1

@@ -110,7 +110,7 @@ def test_nodes_of_an_allocation_that_died_were_held_to_its_last_word(make_workfl
     )
     dead = {1: AllocationStatus(AllocationState.ENDED, "A node of it failed.", "NODE_FAIL", EndCause.NODE_FAILURE)}
     seen = take_snapshot(layout, dead, with_nodes=True)
-    assert (seen.nodes[0].held_s, seen.nodes[0].busy_s) == (700, 300)
+    assert (seen.nodes[0].held_s, seen.nodes[0].busy_s) == (700, 350)
     assert seen.allocations[0].reason == "A node of it failed. Its driver ended without recording it."
 
 
@@ -220,3 +220,18 @@ def test_status_shows_node_hours_trouble_and_each_node(
         ("n1", "given back", 1800),
         ("n2", "lost", 900),
     ]
+
+
+def test_what_a_dead_allocation_had_under_way_counts_to_its_last_word(make_workflow: MakeWorkflow) -> None:
+    layout = make_workflow()
+    change(layout, state="RUNNING", scheduler_id="7", started_at=BEGAN)
+    add(layout, "node", node("n1", "UP"))
+    add(layout, "attempt", attempt(1, "n1", 0, 100), attempt(2, "n1", 0, 5000))  # the next one took over at 5000
+    add(
+        layout,
+        "event",
+        {"evaluation": 1, "attempt": 1, "allocation": 1, "state": State.FINISHED.value, "at": BEGAN + 100.0},
+    )
+    dead = {1: AllocationStatus(AllocationState.ENDED, "A node of it failed.", "NODE_FAIL", EndCause.NODE_FAILURE)}
+    seen = take_snapshot(layout, dead, with_nodes=True)
+    assert (seen.nodes[0].held_s, seen.nodes[0].busy_s) == (100, 100)

@@ -169,3 +169,23 @@ def test_pbs_says_that_it_is_not_there_yet(tmp_path: Path) -> None:
             ask()
         assert error.value.hint
     assert schedulers.dropped_variables(site, {"PBS_DPREFIX": "x", "PBS_O_HOME": "y"}) == ("PBS_DPREFIX",)
+
+
+def test_a_node_that_the_job_has_lost_meanwhile_is_not_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[str] = []
+
+    def answer(argv: Sequence[str], timeout_s: float, **_: Any) -> Completed:
+        if argv[0] == "squeue":
+            return Completed(tuple(argv), 0, "sn[1-2,4]\n", "")
+        if argv[1] == "show":
+            return Completed(tuple(argv), 0, "sn1\nsn2\nsn4\n", "")
+        sent.append(argv[-1])
+        bad = "sn3" in argv[-1] or "," in argv[-1]
+        return Completed(tuple(argv), int(bad), "", "Invalid node name specified for job 7" if bad else "")
+
+    monkeypatch.setattr(slurm_release, "run", answer)
+    outcome = schedulers.release(SLURM, "7", ["sn1", "sn3"], ["sn2", "sn4"], tmp_path)
+    assert outcome.released
+    assert sent == ["NodeList=sn[1,3]", "NodeList=sn1"]
