@@ -49,7 +49,7 @@ def workspace() -> Iterator[Path]:
 def search(name: str, function: str, **options: Any) -> Layout:
     """Submits a search on site local, and waits until its allocation has ended."""
     submitted = hpcsearch.submit(name, "problem.py", f"run.py:{function}", root="workflows", **options)
-    while not submitted.job.done():
+    while not submitted.done():
         time.sleep(0.05)
     return submitted.layout
 
