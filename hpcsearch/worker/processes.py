@@ -11,6 +11,7 @@ import os
 import signal
 import time
 from collections import defaultdict
+from contextlib import suppress
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
@@ -113,7 +114,14 @@ def reap_children(limit_s: float) -> None:
 
 
 def kill_tree(root: int) -> None:
-    """Kills ``root`` (a subreaper) and everything below it. ``root`` must be a child of the caller, who reaps it."""
+    """Kills ``root`` (a subreaper) and everything below it. ``root`` must be a child of the caller, who reaps it.
+
+    Where it leads a process group, that dies at one blow: one by one, a chain of processes each of which ends as soon
+    as it has forked the next could not be caught.
+    """
     send(root, signal.SIGSTOP)
     kill_descendants(root)
+    with suppress(ProcessLookupError):
+        if os.getpgid(root) == root:
+            os.killpg(root, signal.SIGKILL)
     send(root, signal.SIGKILL)

@@ -35,7 +35,8 @@ leaf(True)
 leaf(True, deeper=True)
 if sys.argv[1:] == ["forking"]:
     if os.fork() == 0:
-        while True:  # each generation ends at once
+        end = time.monotonic() + 3
+        while time.monotonic() < end:  # each generation ends at once
             if os.fork():
                 os._exit(0)
 os.wait()
@@ -48,7 +49,9 @@ time.sleep(600)
 
 
 def start_tree(*arguments: str) -> tuple[subprocess.Popen[str], list[int]]:
-    tree = subprocess.Popen([sys.executable, "-c", TREE, *arguments], stdout=subprocess.PIPE, text=True)
+    tree = subprocess.Popen(
+        [sys.executable, "-c", TREE, *arguments], stdout=subprocess.PIPE, text=True, process_group=0
+    )
     assert tree.stdout is not None
     return tree, [int(pid) for pid in tree.stdout.readline().split()]
 
