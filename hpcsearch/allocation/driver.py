@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 #: Evaluations shorter than this (seconds, median) have the next ones waiting at their slot.
 PREFETCH_BELOW_S = 0.1
 #: How many wait at most, and the time (seconds) that a round trip to the agent may take meanwhile.
-MAX_DEPTH, ROUND_TRIP_S = 8, 0.005
+MAX_DEPTH, ROUND_TRIP_S = 32, 0.005
 #: Evaluations that wait behind one that takes this much longer than usual are taken back.
 STUCK_FACTOR, STUCK_AT_LEAST_S = 5.0, 0.1
 #: A death by one of these may be the scheduler ending everything: it is judged after so long (seconds).
