@@ -186,6 +186,7 @@ class SlotExecutor:
             self._starting -= 1
         if self._closing:
             return
+        self._start_agents()
         reason = f"its agent ended with status {status}"
         self._drop(agent, reason)
         if agent.leaving:
