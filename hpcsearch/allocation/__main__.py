@@ -43,6 +43,7 @@ def main(arguments: list[str]) -> int:
         outcome = driver.run()
         if driver.finished:
             _cancel_followers(directory, number)
+        _write_result(directory / "allocations" / str(number), outcome)
     except HpcsearchError as error:
         log.error("%s", error)
         return error.exit_code
@@ -53,6 +54,15 @@ def main(arguments: list[str]) -> int:
         reap_children(REAP_LIMIT_S)
     log.info("allocation %d has ended: %s", number, outcome)
     return 0
+
+
+def _write_result(folder: Path, outcome: str) -> None:
+    """Leaves why the allocation ended where submitit's ``Job.result()`` looks for it."""
+    from hpcsearch.schedulers.result import write_result
+
+    job_id = os.environ.get("HPCSEARCH_SCHEDULER_ID")
+    if job_id:
+        write_result(folder, job_id, outcome)
 
 
 def _cancel_followers(directory: Path, number: int) -> None:

@@ -7,7 +7,6 @@ comparing clocks of different hosts.
 
 from __future__ import annotations
 
-import os
 import secrets
 import socket
 import time
@@ -99,8 +98,3 @@ class StillnessWatch:
         if mark != self._seen:
             self._seen, self._since_s = mark, now_s
         return now_s - self._since_s >= self.PERIODS * current.period_s
-
-
-def own_pid() -> int:
-    """The process that a reader should look for: the driver, which is the parent of the process that writes."""
-    return os.getppid()

@@ -258,12 +258,6 @@ def update_allocation(engine: Engine, number: int, **values: Any) -> None:
         connection.execute(update(schema.allocation).where(schema.allocation.c.number == number).values(**values))
 
 
-def drop_allocation(engine: Engine, number: int) -> None:
-    """Takes back the row of an allocation that the scheduler refused."""
-    with engine.begin() as connection:
-        connection.execute(schema.allocation.delete().where(schema.allocation.c.number == number))
-
-
 def next_allocation(connection: Connection) -> int:
     """The number of the next allocation: they count from 1."""
     highest = connection.execute(select(func.max(schema.allocation.c.number))).scalar()
