@@ -9,8 +9,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from hpcsearch.workflow.layout import Layout
+
+# How long an example takes is the machine's affair: a test that depends on it fails under load alone.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 #: The one reason for which CI may leave a test out.
 _ALLOWED_SKIP = "GPU"

@@ -24,16 +24,22 @@ from hpcsearch.workflow import schema
 #: How long one statement waits for another process's transaction before it gives up.
 BUSY_TIMEOUT_S = 5.0
 
+# Pages stay in memory until the commit: readers are locked out for the commit alone.
+_WRITING = ("synchronous=FULL", "cache_spill=OFF")
+_PRAGMAS: dict[str, tuple[str, ...]] = {"ro": (), "rw": _WRITING, "rwc": _WRITING}
+
 
 def _sqlite_engine(path: Path, mode: str, busy_timeout_s: float) -> Engine:
     def connect() -> sqlite3.Connection:
         connection = sqlite3.connect(
             f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=busy_timeout_s, isolation_level=None
         )
-        if mode != "ro":
-            connection.execute("PRAGMA synchronous=FULL")
-            # Pages stay in memory until the commit: readers are locked out for the commit alone.
-            connection.execute("PRAGMA cache_spill=OFF")
+        try:
+            for pragma in _PRAGMAS[mode]:
+                connection.execute(f"PRAGMA {pragma}")
+        except sqlite3.Error:
+            connection.close()
+            raise
         return connection
 
     pool: dict[str, Any] = {"poolclass": StaticPool if mode != "ro" else NullPool}

@@ -94,7 +94,7 @@ class TableMachine(RuleBasedStateMachine):
 
 
 TestTable = TableMachine.TestCase
-TestTable.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+TestTable.settings = settings(max_examples=40, stateful_step_count=30)
 
 
 def test_slots_take_turns() -> None:

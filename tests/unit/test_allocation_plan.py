@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hpcsearch.allocation.plan import Launch, Plan
@@ -41,7 +41,6 @@ PLANS = st.builds(
 )
 
 
-@settings(deadline=None)
 @given(PLANS)
 def test_what_is_written_is_read_again(plan: Plan) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hpcsearch.allocation import proposals
@@ -37,7 +37,6 @@ def test_one_is_enough_while_nothing_is_known(bench: Bench) -> None:
     assert bench.step(4, 1000, None) == 1
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 5000), st.none() | st.floats(0, 20)), max_size=10),
     st.integers(0, 100_000),

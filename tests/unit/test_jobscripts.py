@@ -279,7 +279,7 @@ NASTY = st.text(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(workflow=NASTY, queue=NASTY, account=NASTY, folder=NASTY)
 def test_no_name_injects_a_line_or_a_word(tmp_path: Path, workflow: str, queue: str, account: str, folder: str) -> None:
     """Each name is refused, or comes out of the script that is really run as it went in."""

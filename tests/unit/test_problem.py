@@ -244,7 +244,7 @@ spaces = st.one_of(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(spaces, min_size=1, max_size=4), st.integers(0, 2**31))
 def test_everything_sampled_is_legal_plain_and_survives_json(parts: list[Any], seed: int) -> None:
     problem = HpProblem()
@@ -261,7 +261,7 @@ def test_everything_sampled_is_legal_plain_and_survives_json(parts: list[Any], s
         assert problem.starting_points[-1] == configuration
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(spaces)
 def test_bounds_and_choices_are_legal_starting_points(space: Any) -> None:
     problem = HpProblem()

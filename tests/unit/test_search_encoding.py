@@ -48,7 +48,7 @@ def assert_legal(space: cs.ConfigurationSpace, configurations: list[dict[str, ob
         cs.Configuration(space, values=configuration)  # raises unless legal
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(spaces(), st.integers(0, 2**32 - 1))
 def test_what_is_drawn_is_legal_and_survives_the_way_there_and_back(space: cs.ConfigurationSpace, seed: int) -> None:
     encoding = Encoding(space)
@@ -66,7 +66,7 @@ def test_what_is_drawn_is_legal_and_survives_the_way_there_and_back(space: cs.Co
     assert features.min() >= -1.0 and features.max() <= 1.0 + 1e-9
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(spaces(), st.integers(0, 2**32 - 1))
 def test_neighbours_are_legal_and_different(space: cs.ConfigurationSpace, seed: int) -> None:
     encoding = Encoding(space)

@@ -26,7 +26,7 @@ def logs(folder: Path) -> dict[int, bytes]:
     return {int(path.parent.name): path.read_bytes() for path in folder.glob("*/log")}
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(NOISE, min_size=1, max_size=4), st.data())
 @example([b"a\x00", b"\x00", b"\x00\x01hpcsearch evaluation 12"], None)
 def test_each_log_holds_what_came_behind_its_marker(texts: list[bytes], data: st.DataObject | None) -> None:
@@ -42,7 +42,7 @@ def test_each_log_holds_what_came_behind_its_marker(texts: list[bytes], data: st
         assert logs(Path(folder)) == {number: text for number, text in enumerate(texts, start=1) if text}
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.lists(st.binary(min_size=1, max_size=40).map(lambda b: b.replace(b"\x00", b".")), max_size=12),
     st.integers(2, 60),

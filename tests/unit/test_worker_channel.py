@@ -52,7 +52,7 @@ def pair() -> Iterator[Pair]:
     made.close()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(VALUES, max_size=8))
 def test_what_is_sent_arrives_in_order(messages: list[Any]) -> None:
     pair = Pair()
@@ -70,7 +70,7 @@ def test_what_is_sent_arrives_in_order(messages: list[Any]) -> None:
         pair.close()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(VALUES, min_size=1, max_size=5), st.data())
 def test_lines_may_be_cut_anywhere(messages: list[Any], data: st.DataObject) -> None:
     whole = b"".join(

@@ -42,7 +42,7 @@ def slot() -> Iterator[SlotProcess]:
     close(made)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     identities=st.lists(st.integers(1, 30), unique=True, max_size=8),
     wanted=st.none() | st.frozensets(st.integers(1, 30)),

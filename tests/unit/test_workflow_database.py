@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -124,8 +125,9 @@ def torn(path: Path) -> Path:
     subprocess.run([sys.executable, "-c", KILLED_WRITER, str(path)], check=False)
     journal = path.with_name("workflow.db-journal")
     assert journal.stat().st_size > 0
-    with pytest.raises(sqlite3.OperationalError):  # this is why it needs care
-        sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True).execute("SELECT * FROM evaluation")
+    unwary = closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True))
+    with unwary as connection, pytest.raises(sqlite3.OperationalError):  # this is why it needs care
+        connection.execute("SELECT * FROM evaluation")
     return path
 
 

@@ -80,7 +80,7 @@ def test_one_evaluation(engine: Engine) -> None:
         assert queries.evaluation_row(connection, 99) is None
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.integers(1, 4), max_size=12), st.integers(1, 5))
 def test_pages_hold_everything_once(gathered: list[int], page: int) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -104,7 +104,7 @@ def nothing_recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bed]:
     made.engine.dispose()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     evaluations=st.lists(
         st.tuples(st.dictionaries(st.sampled_from(["a", "b, c", "ü"]), VALUES), st.floats(allow_nan=False)), max_size=4

@@ -57,7 +57,7 @@ CLAIMS = st.lists(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(initial=st.integers(0, 6), budget=st.none() | st.integers(0, 20), actions=CLAIMS)
 def test_a_budget_is_never_exceeded_and_always_used_up(
     initial: int, budget: int | None, actions: list[tuple[str, int | None]]
@@ -246,7 +246,7 @@ def test_an_empty_batch_is_false() -> None:
     assert store.Batch(requeued=[{}])
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     st.dictionaries(
         st.text(max_size=5),
