@@ -23,6 +23,7 @@ from release_simulated import clairvoyant, least_held_s, simulate, tail
 
 import hpcsearch
 from hpcsearch.allocation.tail import ROUND
+from hpcsearch.schedulers import AllocationState
 from hpcsearch.workflow.layout import Layout
 
 RUN = """
@@ -70,6 +71,8 @@ def run(name: str, site: str, chosen: argparse.Namespace, count: int) -> tuple[f
     )
     ended = "select count(*) from allocation where state = 'ENDED'"
     while rows(submitted.layout, ended) != [(1,)]:
+        if submitted.status().state is AllocationState.ENDED and rows(submitted.layout, ended) != [(1,)]:
+            raise SystemExit(f"allocation {submitted.job_id} ended without its driver: {submitted.layout.root}")
         time.sleep(0.5)
     return held_s(submitted.layout)
 

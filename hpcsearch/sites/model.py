@@ -162,18 +162,6 @@ class Site:
         """The shape of the queue's nodes."""
         return self.node if queue.node == NodeShape() else queue.node
 
-    def check_request(self, queue: str, nodes: int, walltime_s: int, account: str = "-") -> None:
-        """Raises UsageError for an unknown queue and LimitError for a request that the queue does not take."""
-        from hpcsearch.sites.limits import check_request
-
-        check_request(self, queue, nodes, walltime_s, account)
-
-    def check_chain(self, queue: str, count: int) -> None:
-        """Raises LimitError when ``count`` allocations that follow each other are not allowed in the queue."""
-        from hpcsearch.sites.limits import check_chain
-
-        check_chain(self, queue, count)
-
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """``; did you mean 'debug'?`` or nothing."""

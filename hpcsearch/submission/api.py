@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpcsearch import schedulers
-from hpcsearch.sites import Site
+from hpcsearch.sites import Site, limits
 from hpcsearch.sites.find import find_site
 from hpcsearch.submission.announcing import announce, say_dropped
 from hpcsearch.submission.chain import BUSY_TIMEOUT_S, check_chain, follow, withdraw
@@ -151,7 +151,7 @@ def refuse_early(request: Request) -> tuple[Layout, Site]:
     layout = Layout(workflows_root(request.root) / request.workflow)
     refuse_taken(layout)
     site = find_site(request.site, queue=request.queue)
-    site.check_request(request.queue, request.nodes, request.walltime_s, request.account)
+    limits.check_request(site, request.queue, request.nodes, request.walltime_s, request.account)
     check_chain(site, request.queue, request.chain)
     return layout, site
 

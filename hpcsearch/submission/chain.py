@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from hpcsearch import schedulers
 from hpcsearch.errors import HpcsearchError, UsageError
-from hpcsearch.sites import Site
+from hpcsearch.sites import Site, limits
 from hpcsearch.submission.creating import Orders, write_plan
 from hpcsearch.workflow.layout import Layout
 
@@ -32,7 +32,7 @@ def check_chain(site: Site, queue: str, count: int) -> None:
             f"On site {site.name} allocations begin at once and do not follow each other: no --chain {count} there.",
             "Leave out --chain, and give one allocation more time with -t.",
         )
-    site.check_chain(queue, count)
+    limits.check_chain(site, queue, count)
 
 
 @contextmanager

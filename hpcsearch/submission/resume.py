@@ -14,6 +14,7 @@ from sqlalchemy import Connection, insert, select, update
 from hpcsearch.errors import SchedulerError, UsageError
 from hpcsearch.evaluation import State
 from hpcsearch.monitor.allocations import ask_schedulers, view
+from hpcsearch.sites import limits
 from hpcsearch.sites.find import find_site
 from hpcsearch.submission.announcing import announce
 from hpcsearch.submission.api import Submitted
@@ -67,7 +68,7 @@ def resume(layout: Layout, changes: Changes, steps: Steps) -> Submitted:
     wanted = {**json.loads(workflow["settings"]), **last, **changed}
     wanted["walltime_s"] = int(wanted["walltime_s"])
     site = find_site(wanted["site"], queue=wanted["queue"], workflow=layout.root)
-    site.check_request(wanted["queue"], wanted["nodes"], wanted["walltime_s"], wanted["account"])
+    limits.check_request(site, wanted["queue"], wanted["nodes"], wanted["walltime_s"], wanted["account"])
     chain = changes.chain or 1
     check_chain(site, wanted["queue"], chain)
     names = tuple(json.loads(workflow["names"]))

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from hpcsearch.errors import SiteError, UsageError
 from hpcsearch.schedulers import AllocationRequest
-from hpcsearch.sites import Queue, Site, Tier
+from hpcsearch.sites import Queue, Site, Tier, limits
 from hpcsearch.sites.find import data_folder, find_site
 from hpcsearch.sites.load import load_site
 from hpcsearch.sites.render import render_job_script
@@ -97,7 +97,7 @@ def golden_requests(site: Site) -> dict[str, AllocationRequest]:
 def test_the_script_of_every_site_is_the_golden_one(stem: str) -> None:
     site = load_site(data_folder("site_configs") / f"{stem}.toml")
     for name, request in golden_requests(site).items():
-        site.check_request(request.queue, request.nodes, request.walltime_s, request.account)
+        limits.check_request(site, request.queue, request.nodes, request.walltime_s, request.account)
         text = render_job_script(request)
         golden = GOLDEN / f"{stem}-{name}.sh"
         if os.environ.get("HPCSEARCH_WRITE_GOLDEN"):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hpcsearch.errors import LimitError, SiteError
-from hpcsearch.sites import Site
+from hpcsearch.sites import Site, limits
 from hpcsearch.sites.find import data_folder, detect, find_site, search_path, site_files
 from hpcsearch.sites.load import dump_site, load_site, origins, read_site
 
@@ -180,7 +180,7 @@ def test_what_the_sources_say_of_the_machines() -> None:
     assert lumi.node_of(lumi.queue("standard")).gpus == 0
     assert lumi.node_of(lumi.queue("standard-g")) == lumi.node
     with pytest.raises(LimitError) as error:
-        polaris.check_request("debug", 4, 1800, "proj")
+        limits.check_request(polaris, "debug", 4, 1800, "proj")
     assert error.value.message == (
         "queue debug takes at most 2 nodes on polaris; "
         "for 4 nodes use debug-scaling (up to 1:00:00) or capacity (up to 168:00:00)"

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpcsearch.errors import LimitError, UsageError
-from hpcsearch.sites import Queue, Site, Tier
+from hpcsearch.sites import Queue, Site, Tier, limits
 from hpcsearch.sites.duration import format_duration, parse_duration
 
 HOUR = 3600
@@ -74,22 +74,22 @@ def test_a_refusal_says_what_the_queue_takes_and_which_one_would(
     queue: str, nodes: int, walltime_s: int, message: str
 ) -> None:
     with pytest.raises(LimitError) as error:
-        POLARIS.check_request(queue, nodes, walltime_s)
+        limits.check_request(POLARIS, queue, nodes, walltime_s, "proj")
     assert error.value.message == message
     assert error.value.hint
 
 
 @pytest.mark.parametrize(("nodes", "walltime_s"), [(10, 3 * HOUR), (25, 6 * HOUR), (99, 6 * HOUR), (496, 24 * HOUR)])
 def test_every_tier_has_its_own_walltime(nodes: int, walltime_s: int) -> None:
-    POLARIS.check_request("prod", nodes, walltime_s)
+    limits.check_request(POLARIS, "prod", nodes, walltime_s, "proj")
     with pytest.raises(LimitError):
-        POLARIS.check_request("prod", nodes, walltime_s + 1)
+        limits.check_request(POLARIS, "prod", nodes, walltime_s + 1, "proj")
 
 
 def test_a_gap_between_tiers_is_named() -> None:
     site = Site("gap", "slurm", queues=(Queue("q", tiers=(Tier(1, 2, 60), Tier(8, 0, 60))),))
     with pytest.raises(LimitError, match="queue q takes 1 to 2 or 8 and more nodes on gap"):
-        site.check_request("q", 4, 60)
+        limits.check_request(site, "q", 4, 60, "proj")
 
 
 def test_an_unknown_queue_names_the_nearest_and_all() -> None:
@@ -105,27 +105,27 @@ def test_a_site_with_open_queues_takes_any_queue() -> None:
 
 def test_a_required_account_and_senseless_numbers_are_refused() -> None:
     with pytest.raises(UsageError, match="account"):
-        POLARIS.check_request("debug", 1, HOUR, account="")
+        limits.check_request(POLARIS, "debug", 1, HOUR, account="")
     for nodes, walltime_s in ((0, 60), (1, 0)):
         with pytest.raises(UsageError):
-            POLARIS.check_request("debug", nodes, walltime_s)
+            limits.check_request(POLARIS, "debug", nodes, walltime_s, "proj")
 
 
 @given(nodes=st.integers(1, 700), walltime_s=st.integers(300, 100 * HOUR), name=st.sampled_from(["debug", "prod"]))
 def test_a_queue_that_a_refusal_recommends_takes_the_request(nodes: int, walltime_s: int, name: str) -> None:
     try:
-        POLARIS.check_request(name, nodes, walltime_s)
+        limits.check_request(POLARIS, name, nodes, walltime_s, "proj")
     except LimitError as error:
         if " use " in error.message and "but not" not in error.message:
             recommended = error.message.split(" use ")[1].split(" (")[0]
-            POLARIS.check_request(recommended, nodes, walltime_s)
+            limits.check_request(POLARIS, recommended, nodes, walltime_s, "proj")
             assert recommended != "demand"
 
 
 def test_checks_are_fast() -> None:
     start = time.perf_counter()
     for _ in range(1000):
-        POLARIS.check_request("prod", 30, HOUR)
+        limits.check_request(POLARIS, "prod", 30, HOUR, "proj")
     assert time.perf_counter() - start < 0.5
 
 
@@ -144,10 +144,10 @@ def test_durations_with_days_and_without_sense() -> None:
 def test_chains_are_checked_against_the_queue() -> None:
     queues = (Queue("debug", chain=False), Queue("few", max_jobs=2), Queue("one", max_jobs=1), Queue("any"))
     site = Site("hill", "slurm", queues=queues)
-    site.check_chain("debug", 1)
-    site.check_chain("few", 2)
-    site.check_chain("any", 9)
+    limits.check_chain(site, "debug", 1)
+    limits.check_chain(site, "few", 2)
+    limits.check_chain(site, "any", 9)
     refusals = {"debug": "is not for allocations that follow", "few": "takes 2 jobs", "one": "takes 1 job of"}
     for queue, words in refusals.items():
         with pytest.raises(LimitError, match=words):
-            site.check_chain(queue, 3)
+            limits.check_chain(site, queue, 3)
