@@ -85,11 +85,14 @@ class Reference:
 def load(reference: Reference) -> Any:
     """Imports what ``reference`` points to and returns it. A file is imported once per process.
 
+    A file may import those beside it by their bare names, and if it is part of a package, those of the package too.
+
     Raises:
         LoadError: no such file, module or name, or the import failed; then with the user's own traceback lines.
     """
-    if reference.search_path not in sys.path:
-        sys.path.insert(0, reference.search_path)
+    for folder in (_package_root(reference), reference.search_path):
+        if folder not in sys.path:
+            sys.path.insert(0, folder)
     if reference.is_file:
         return _attribute(_load_file(Path(reference.source)), reference.name)
     if not reference.bare:
@@ -125,6 +128,14 @@ def user_traceback(exc: BaseException) -> str:
     if not whole.stack and not isinstance(exc, SyntaxError):
         return ""
     return "".join(whole.format())[-_TRACEBACK_CHARS:]
+
+
+def _package_root(reference: Reference) -> str:
+    """The folder from which a file's own package can be imported by its full name; ``search_path`` for any other."""
+    folder = Path(reference.search_path)
+    while reference.is_file and (folder / "__init__.py").is_file():
+        folder = folder.parent
+    return str(folder)
 
 
 class _NoModuleError(LoadError):

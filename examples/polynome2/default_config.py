@@ -4,4 +4,4 @@ from model_run import run
 
 if __name__ == "__main__":
     point = {"units": 10, "activation": "identity", "lr": 0.01}
-    print(f"objective: {run(point):.4f}")
+    print(f"objective: {run(point):.3f}")

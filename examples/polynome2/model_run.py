@@ -3,17 +3,14 @@
 import functools
 
 import numpy as np
-from load_data import load_data
 from sklearn.metrics import r2_score
 from sklearn.neural_network import MLPRegressor
 from sklearn.preprocessing import StandardScaler
 
-ACTIVATIONS = {
-    "identity": "identity",
-    "relu": "relu",
-    "sigmoid": "logistic",
-    "tanh": "tanh",
-}  # as scikit-learn has them
+from load_data import load_data
+
+# As scikit-learn has them
+ACTIVATIONS = {"identity": "identity", "relu": "relu", "sigmoid": "logistic", "tanh": "tanh"}
 MAX_EPOCHS = 60
 PATIENCE = 10  # epochs without a better validation R2, after which training stops
 
@@ -44,5 +41,6 @@ def run(point):
         if r2 > best_r2:
             best_r2, best_epoch = r2, epoch
         if epoch - best_epoch >= PATIENCE:
+            print(f"Epoch {epoch + 1}: early stopping")
             break
     return best_r2

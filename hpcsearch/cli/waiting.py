@@ -1,7 +1,10 @@
-"""``--wait``: stays with an allocation until it has ended."""
+"""Staying with an allocation until it has ended: beside it (``--wait``), or as what it lives and ends with."""
 
 from __future__ import annotations
 
+import os
+import shlex
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +20,7 @@ from hpcsearch.monitor.snapshot import Snapshot, hear_schedulers, take_snapshot
 from hpcsearch.monitor.text import number
 from hpcsearch.schedulers.result import read_exit_status
 from hpcsearch.submission.api import Submitted
+from hpcsearch.workflow.layout import Layout, workflows_root
 from hpcsearch.workflow.workflow import open_workflow
 
 #: Between two looks at the database, and two lines where there is no terminal.
@@ -30,6 +34,15 @@ Show = Callable[[Snapshot], None]
 
 
 def wait_for(submitted: Submitted) -> int:
+    """``see_through``; the search goes on without whoever does not wait any more."""
+    try:
+        return see_through(submitted)
+    except KeyboardInterrupt:
+        click.echo(f"The search goes on; end it with 'hpcsearch cancel {_typed(submitted.layout)}'.", err=True)
+        raise
+
+
+def see_through(submitted: Submitted) -> int:
     """Shows how allocations go until the last one has ended, or the search is done.
 
     Returns:
@@ -39,17 +52,47 @@ def wait_for(submitted: Submitted) -> int:
         AllocationError: one will never start, or the last one that ran died or could not go on.
         HpcsearchError: they ended, and not one evaluation has finished.
     """
-    try:
-        with _display() as show:
-            snapshot = _until_ended(submitted, show)
-    except KeyboardInterrupt:
-        click.echo(f"The search goes on; end it with 'hpcsearch cancel {submitted.layout.name}'.", err=True)
-        raise
-    click.echo(_line(snapshot))
+    snapshot = _shown_until_ended(submitted)
     _judge(submitted, snapshot)
     if snapshot.finished_at is None:
-        click.echo(f"The search is not done; it goes on with 'hpcsearch resume {snapshot.name}'.")
+        click.echo(f"The search is not done; it goes on with 'hpcsearch resume {_typed(submitted.layout)}'.")
     return 0
+
+
+@contextmanager
+def ended_with_this_process(submitted: Submitted) -> Iterator[None]:
+    """Ends the search, in good order, when this process is told to end: by Ctrl-C, SIGTERM or its terminal's end."""
+    # Those that are ignored stay so: that is what nohup asks for
+    heard = [one for one in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(one) is signal.SIG_DFL]
+    for one in heard:
+        signal.signal(one, signal.default_int_handler)
+    try:
+        yield
+    except OSError:  # the terminal or the reader of a pipe is gone
+        submitted.cancel(check=False)
+        raise
+    except KeyboardInterrupt:
+        submitted.cancel(check=False)
+        click.echo("The search is told to end: what runs has a few seconds left.", err=True)
+        if _shown_until_ended(submitted).finished_at is None:
+            click.echo(f"It goes on from here with 'hpcsearch resume {_typed(submitted.layout)} --wait'.", err=True)
+        raise
+    finally:
+        for one in heard:
+            signal.signal(one, signal.SIG_DFL)
+
+
+def _typed(layout: Layout) -> str:
+    """What to type for a workflow: its name where that is enough, else its path."""
+    usual = layout.root.parent == workflows_root()
+    return layout.name if usual else shlex.quote(str(layout.root))
+
+
+def _shown_until_ended(submitted: Submitted) -> Snapshot:
+    with _display() as show:
+        snapshot = _until_ended(submitted, show)
+    click.echo(_line(snapshot))
+    return snapshot
 
 
 def _until_ended(submitted: Submitted, show: Show) -> Snapshot:
@@ -61,12 +104,12 @@ def _until_ended(submitted: Submitted, show: Show) -> Snapshot:
             heard = hear_schedulers([submitted.layout]).get(submitted.layout, {})
             next_question_s = now_s + submitted.site.poll_interval_s
         snapshot = take_snapshot(submitted.layout, heard)
-        show(snapshot)
         live = [allocation for allocation in _allocations(submitted, snapshot) if allocation.live]
         # A search that is done needs none of those that still wait; the driver takes them back
         if not live or (snapshot.finished_at is not None and all(one.started_at is None for one in live)):
             return snapshot
         _refuse_waiting_in_vain(snapshot, live[0])
+        show(snapshot)
         time.sleep(_LOOK_S)
 
 
@@ -79,7 +122,7 @@ def _refuse_waiting_in_vain(snapshot: Snapshot, allocation: AllocationView) -> N
         raise AllocationError(
             f"There is nothing to wait for: allocation {allocation.number} of {snapshot.name!r} is queued in vain. "
             f"{allocation.reason}",
-            f"Type 'hpcsearch cancel {snapshot.name}'.",
+            f"Type 'hpcsearch cancel {_typed(Layout(snapshot.directory))}'.",
         )
 
 
@@ -89,15 +132,16 @@ def _judge(submitted: Submitted, snapshot: Snapshot) -> None:
     allocation = ([one for one in allocations if one.started_at is not None] or allocations)[-1]
     folder = submitted.layout.allocation(allocation.number)
     silent = allocation.standing in (Standing.DIED, Standing.CANCELLED)
-    status = None if silent else _exit_status(folder)
+    status = read_exit_status(folder) if silent else _exit_status(folder)
     if status != 0:
         how = f"with exit code {status}" if status else "without a word"
         raise AllocationError(
             f"Allocation {allocation.number} of {snapshot.name!r} ended {how}. {allocation.reason}".rstrip(),
-            f"See {folder / 'stderr'} and {submitted.layout.log}; go on with 'hpcsearch resume {snapshot.name}'.",
+            f"See {folder / 'stderr'} and {submitted.layout.log}; go on with "
+            f"'hpcsearch resume {_typed(submitted.layout)}'.",
         )
     if snapshot.ended and not snapshot.counts.get(State.FINISHED):
-        first = next(iter(open_workflow(submitted.layout.root).evaluations())).failure
+        first = open_workflow(submitted.layout.root).records()[0].failure
         said = f" The first one said: {first.kind}: {first.message}" if first else ""
         raise HpcsearchError(
             f"None of the {snapshot.ended} evaluations of {snapshot.name!r} has finished.{said}",
@@ -127,7 +171,7 @@ def _best(snapshot: Snapshot) -> str:
 @contextmanager
 def _display() -> Iterator[Show]:
     """A bar on a terminal; elsewhere a line now and then."""
-    if not sys.stdout.isatty():
+    if not sys.stdout.isatty() or os.environ.get("TERM") == "dumb":
         yield _Lines()
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn

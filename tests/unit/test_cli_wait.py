@@ -51,9 +51,9 @@ def test_a_search_that_ends_as_it_should(search_files: Path) -> None:
     assert "\x1b" not in done.stdout
     opened = open_workflow("poly")
     assert opened.counts() == {State.FINISHED: 6}
-    first = opened.evaluations()[0]
+    first = opened.records()[0]
     assert (first.config, first.objective, first.state) == ({"lr": 0.01, "units": 10}, 9.99, State.FINISHED)
-    assert opened.best()[0].objective == max(one.objective or 0 for one in opened.evaluations())
+    assert opened.best()[0].objective == max(one.objective or 0 for one in opened.records())
     with (opened.directory / "results.csv").open(newline="") as file:
         assert len(list(csv.DictReader(file))) == 6
 
