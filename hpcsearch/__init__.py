@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from hpcsearch.evaluation import Resources
     from hpcsearch.problem import HpProblem
     from hpcsearch.submission import submit
-    from hpcsearch.worker.context import evaluation, report
+    from hpcsearch.worker.context import evaluation, report, save_array
     from hpcsearch.workflow import open_workflow
 
     __version__: str
 else:
     ModuleType = type(sys)
 
-__all__ = ["HpProblem", "Resources", "evaluation", "open_workflow", "report", "submit"]
+__all__ = ["HpProblem", "Resources", "evaluation", "open_workflow", "report", "save_array", "submit"]
 
 #: Public names and the modules that have them.
 _HOMES = {
@@ -29,6 +29,7 @@ _HOMES = {
     "evaluation": "hpcsearch.worker.context",
     "open_workflow": "hpcsearch.workflow",
     "report": "hpcsearch.worker.context",
+    "save_array": "hpcsearch.worker.context",
     "submit": "hpcsearch.submission",
 }
 

@@ -1,24 +1,49 @@
-"""``hpcsearch results``: the best evaluations."""
+"""``hpcsearch results``: the best evaluations, and all of them as a file."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import click
 
 from hpcsearch.cli import options
 
+_SHOWN = 10
+
 
 @click.command("results")
 @options.workflow
-@click.option("--top", type=click.IntRange(min=1), default=10, show_default=True, metavar="K", help="How many.")
+@click.option(
+    "--top",
+    type=click.IntRange(min=1),
+    metavar="K",
+    help=f"The K best alone. Without it {_SHOWN} are shown, and a file gets all evaluations.",
+)
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write a file, too: .csv, .json, .yaml, .h5 or .parquet.",
+)
+@click.option("--force", is_flag=True, help="Write over FILE if it exists.")
 @options.output_format("table", "json", "csv")
 @options.root
-def command(workflow: str, top: int, form: str, root: str | None) -> None:
+def command(workflow: str, top: int | None, output: Path | None, force: bool, form: str, root: str | None) -> None:
     """Show the best evaluations of the workflow WF (a name or a path), the best first.
 
-    All evaluations, failed ones too, are in results.csv in the workflow's directory.
+    FILE gets the columns of results.csv in the workflow's directory. It has the K best, the best first, or without
+    --top all evaluations, failed and unfinished ones too.
     """
     from hpcsearch.monitor.results import show_results
+    from hpcsearch.workflow.export import check_export, export
     from hpcsearch.workflow.workflow import open_workflow
 
     opened = open_workflow(workflow, root)
-    show_results(opened.name, opened.best(top), opened.counts(), form)
+    if output is not None:
+        check_export(opened.layout, output, force)
+    show_results(opened.name, opened.best(top or _SHOWN), opened.counts(), form)
+    if output is not None:
+        count = export(opened.layout, output, top=top, force=force)
+        # What programs read on standard output stays alone there.
+        click.echo(f"{count} evaluation{'' if count == 1 else 's'} written to {output}.", err=form != "table")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -75,3 +76,25 @@ def report(step: float | None = None, **metrics: Any) -> None:
     """
     if _Context.reporter is not None:
         _Context.reporter(step, metrics)
+
+
+def save_array(name: str, array: Any) -> None:
+    """Keeps an array with the evaluation, in place of one that it saved under that name before.
+
+    The array can be read while the search runs, with ``open_workflow(...).array(evaluation, name)``; results.h5 links
+    it. Where a run function is called by hand nothing is saved, and a warning says so.
+
+    Args:
+        name: up to 100 letters, digits, dots, dashes and underscores.
+        array: whatever numpy makes an array of numbers, truth values or text of.
+
+    Raises:
+        UsageError: the name or the array cannot be saved.
+    """
+    current = _Context.current
+    if current is _BY_HAND:
+        warnings.warn(f"The array {name!r} is not saved: no evaluation is running here.", stacklevel=2)
+        return
+    from hpcsearch import arrays  # imports numpy and h5py, which most run functions do without
+
+    arrays.save(current.directory, name, array)

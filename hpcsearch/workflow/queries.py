@@ -51,6 +51,12 @@ def evaluation_row(connection: Connection, evaluation: int) -> RowMapping | None
     return connection.execute(select(schema.evaluation).where(_evaluation.id == evaluation)).mappings().first()
 
 
+def ids(connection: Connection) -> tuple[int, int] | None:
+    """The lowest and the highest id of an evaluation; None while there is none."""
+    lowest, highest = connection.execute(select(func.min(_evaluation.id), func.max(_evaluation.id))).one()
+    return None if lowest is None else (lowest, highest)
+
+
 def evaluations(connection: Connection, after: int = 0, page: int = 1000) -> Sequence[RowMapping]:
     """The next ``page`` evaluations with ids above ``after``."""
     query = select(schema.evaluation).where(_evaluation.id > after).order_by(_evaluation.id).limit(page)

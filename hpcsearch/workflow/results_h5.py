@@ -1,100 +1,113 @@
 """results.h5: a workflow's evaluations and reports as arrays, for those who go on with numpy, MATLAB or Julia.
 
-Layout (every dataset has one entry for each evaluation, or each report, in the order of their ids)::
-
-    /configurations/<hyperparameter>   whole numbers, numbers, truth values or text; NaN or "" where it was inactive
-    /evaluations/<column>              id, state, objective, duration_s, started_at, ended_at, node, slot, attempt
-    /reports/<column>                  evaluation, attempt, step, at, metrics (JSON text)
-
-Units are in the attribute ``unit`` of a dataset, facts of the workflow in the attributes of the file.
+docs/results.rst describes the layout, which is what readers rely on.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import h5py
-import numpy as np
-from sqlalchemy import Connection, RowMapping, select
 
-from hpcsearch.workflow import queries, schema
+from hpcsearch import arrays
+from hpcsearch.drafts import draft_of
+from hpcsearch.workflow.datasets import add_column, add_counts, add_mask, add_numbers, add_text, utf8
+from hpcsearch.workflow.layout import Layout
+from hpcsearch.workflow.report_table import ReportTable, read_reports
+from hpcsearch.workflow.table import Columns, Table, iso_time, read_table
 
-_NUMBER, _TEXT, _WHOLE = np.float64, h5py.string_dtype(), np.int64
+#: Raised by one when whoever reads the layout before would not find his way.
+LAYOUT = 1
 
-#: Column -> its type and unit.
-_EVALUATION_COLUMNS: Mapping[str, tuple[Any, str]] = {
-    "id": (_WHOLE, ""),
-    "state": (_TEXT, ""),
-    "objective": (_NUMBER, ""),
-    "duration_s": (_NUMBER, "s"),
-    "started_at": (_NUMBER, "s since 1970-01-01 UTC"),
-    "ended_at": (_NUMBER, "s since 1970-01-01 UTC"),
-    "gathered_at": (_NUMBER, "s since 1970-01-01 UTC"),
-    "node": (_TEXT, ""),
-    "slot": (_NUMBER, ""),
-    "attempt": (_WHOLE, ""),
-}
-_REPORT_COLUMNS: Mapping[str, tuple[Any, str]] = {
-    "evaluation": (_WHOLE, ""),
-    "attempt": (_WHOLE, ""),
-    "step": (_NUMBER, ""),
-    "at": (_NUMBER, "s since 1970-01-01 UTC"),
-    "metrics": (_TEXT, "JSON"),
-}
+_UTC = "s since 1970-01-01 00:00:00 UTC"
+
+# Dataset -> the column of the table that it holds.
+_COUNTS = {"ids": "id", "slots": "slot", "allocations": "allocation", "attempts": "attempt"}
+_TEXTS = {"states": "state", "nodes": "node", "errors": "error_kind"}
+_TIMES = {"proposed": "proposed_at", "started": "started_at", "ended": "ended_at", "gathered": "gathered_at"}
 
 
-def write_arrays(connection: Connection, path: Path) -> None:
-    """Writes the file anew, under another name first: whoever opens it finds the old one or the new one, whole."""
-    draft = path.with_name(f".{path.name}.new")
-    with h5py.File(draft, "w") as file:
-        workflow = queries.workflow_row(connection)
-        file.attrs.update(
-            {name: workflow[name] for name in ("name", "search", "problem", "run", "created_at")}
-            | {"minimize": bool(workflow["minimize"])}
-        )
-        rows = [row for page in _pages(connection) for row in page]
-        _write(file.create_group("evaluations"), rows, _EVALUATION_COLUMNS)
-        configurations = [json.loads(row["configuration"]) for row in rows]
-        group = file.create_group("configurations")
-        for name in json.loads(workflow["names"]):
-            _dataset(group, name, [configuration.get(name) for configuration in configurations], None, "")
-        reports = connection.execute(select(schema.report).order_by(schema.report.c.id)).mappings().all()
-        _write(file.create_group("reports"), reports, _REPORT_COLUMNS)
-    draft.replace(path)
+def write_results_h5(layout: Layout) -> None:
+    """Writes the workflow's results.h5 anew; the arrays that run functions saved are links into their files.
+
+    Raises:
+        DatabaseError: the database cannot be read.
+        OSError: the file cannot be written; the old one is as it was.
+    """
+    for left in layout.root.glob(f".{layout.arrays.name}.*"):  # by one that was killed at it
+        left.unlink(missing_ok=True)
+    with draft_of(layout.arrays) as draft:
+        write_file(draft, layout, read_table(layout.database))
 
 
-def _pages(connection: Connection) -> Iterable[Sequence[RowMapping]]:
-    last = 0
-    while page := queries.evaluations(connection, after=last):
-        yield page
-        last = page[-1]["id"]
+def write_file(path: Path, layout: Layout, table: Table, *, linked: bool = True) -> None:
+    """Writes a new file of the evaluations in ``table``, with their reports and the arrays that they saved.
+
+    Links hold in the workflow's directory, wherever that is moved to; arrays that are not ``linked`` are copied.
+    """
+    ids = frozenset(table.columns["id"])
+    with h5py.File(path, "x", locking=False) as file:
+        _add_workflow(file, table.workflow)
+        _add_evaluations(file, table)
+        _add_configurations(file, table.configurations)
+        _add_columns(file.create_group("metadata"), table.metadata)
+        _add_reports(file.create_group("reports"), read_reports(layout.database, ids))
+        _add_arrays(file.create_group("arrays"), layout, ids, linked)
 
 
-def _write(group: h5py.Group, rows: Sequence[RowMapping], columns: Mapping[str, tuple[Any, str]]) -> None:
-    for name, (kind, unit) in columns.items():
-        _dataset(group, name, [row[name] for row in rows], kind, unit)
+def _add_workflow(file: h5py.File, workflow: Mapping[str, Any]) -> None:
+    file.attrs.update({name: utf8(workflow[name]).decode() for name in ("name", "search", "problem", "run")})
+    file.attrs.update({"layout": LAYOUT, "created": iso_time(workflow["created_at"])})
 
 
-def _dataset(group: h5py.Group, name: str, values: Sequence[Any], kind: Any, unit: str) -> None:
-    """One compressed dataset, of the type that its values have where ``kind`` is None."""
-    kind = kind or _kind(values)
-    missing = "" if kind is _TEXT else np.nan
-    cells = [missing if value is None else value for value in values]
-    # An empty dataset cannot be chunked by its own shape.
-    options: dict[str, Any] = {"compression": "gzip"} if cells else {}
-    data = np.array([str(cell) for cell in cells] if kind is _TEXT else cells, dtype=kind)
-    dataset = group.create_dataset(name, data=data, dtype=kind, **options)
-    if unit:
-        dataset.attrs["unit"] = unit
+def _add_evaluations(file: h5py.File, table: Table) -> None:
+    columns = table.columns
+    for name, column in _COUNTS.items():
+        add_counts(file, name, columns[column])
+    for name, column in _TEXTS.items():
+        add_text(file, name, columns[column])
+    objective = add_numbers(file.create_group("objectives"), "objective", columns["objective"])
+    objective.attrs["sense"] = "minimize" if table.workflow["minimize"] else "maximize"
+    times = file.create_group("times")
+    for name, column in _TIMES.items():
+        add_numbers(times, name, columns[column], _UTC)
+    add_numbers(times, "elapsed", table.elapsed_s, "s")
+    add_numbers(times, "duration", columns["duration_s"], "s")
 
 
-def _kind(values: Sequence[Any]) -> Any:
-    kinds = {type(value) for value in values}
-    if kinds == {bool}:
-        return np.bool_
-    if kinds == {int}:
-        return _WHOLE
-    return _NUMBER if kinds <= {int, float, type(None)} else _TEXT
+def _add_configurations(file: h5py.File, configurations: Columns) -> None:
+    group, active = file.create_group("configurations"), file.create_group("active")
+    for name, values in configurations.items():
+        add_column(group, name, values)
+        if None in values:
+            add_mask(active, name, [value is not None for value in values])
+
+
+def _add_reports(group: h5py.Group, reports: ReportTable) -> None:
+    columns = reports.columns
+    add_counts(group, "evaluation", columns["evaluation"])
+    add_counts(group, "attempt", columns["attempt"])
+    add_numbers(group, "step", columns["step"])
+    add_numbers(group, "at", columns["at"], _UTC)
+    _add_columns(group.create_group("metrics"), reports.metrics)
+
+
+def _add_columns(group: h5py.Group, columns: Columns) -> None:
+    for name in sorted(columns):
+        add_column(group, name, columns[name])
+
+
+def _add_arrays(group: h5py.Group, layout: Layout, ids: Collection[int], linked: bool) -> None:
+    relative = layout.evaluations.relative_to(layout.root)
+    for identity, name in arrays.saved(layout.evaluations):
+        if identity not in ids:
+            continue
+        place = group.require_group(name)
+        if linked:
+            file = arrays.file_of(relative / str(identity), name)
+            place[str(identity)] = h5py.ExternalLink(file, arrays.DATASET)
+        else:
+            with h5py.File(arrays.file_of(layout.evaluation(identity), name), "r", locking=False) as saved:
+                saved.copy(arrays.DATASET, place, name=str(identity))

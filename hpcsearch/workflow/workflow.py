@@ -7,15 +7,21 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, RowMapping, select
 
+from hpcsearch.errors import HpcsearchError, NotFoundError
 from hpcsearch.evaluation import Configuration, Failure, State
 from hpcsearch.workflow import queries, schema
 from hpcsearch.workflow.database import reading
 from hpcsearch.workflow.layout import Layout, find_layout
+from hpcsearch.workflow.table import read_table
+
+if TYPE_CHECKING:
+    import numpy as np
 
 _PAGE = 2000
 
@@ -50,7 +56,7 @@ class Record:
     reports: tuple[Report, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Workflow:
     """A workflow. Nothing is kept in memory: every call reads the database anew, and never writes."""
 
@@ -64,9 +70,35 @@ class Workflow:
     def directory(self) -> Path:
         return self.layout.root
 
-    def evaluations(self) -> list[Record]:
-        """All evaluations, by id."""
+    def evaluations(self) -> Any:
+        """All evaluations, by id, as a table to compute with: a pandas DataFrame with the columns of results.csv.
+
+        Where pandas is not installed it is what :meth:`records` gives.
+        """
+        if find_spec("pandas") is None:
+            return self.records()
+        from hpcsearch.workflow.frame import frame
+
+        return frame(read_table(self.layout.database))
+
+    def records(self) -> list[Record]:
+        """All evaluations, by id, with everything that is known of them."""
         return list(self._pages())
+
+    def evaluation(self, identity: int) -> Record:
+        """The evaluation with that id.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        with reading(self.layout.database) as connection:
+            row = queries.evaluation_row(connection, identity)
+            if row is None:
+                raise NotFoundError(
+                    f"Workflow {self.name!r} has no evaluation {identity}; {_in_words(queries.ids(connection))}.",
+                    f"See 'hpcsearch results {self.layout.typed}'.",
+                )
+            return _records(connection, [row])[0]
 
     def best(self, n: int = 1) -> list[Record]:
         """The ``n`` best finished evaluations, the best first, in the problem's own sense."""
@@ -78,6 +110,30 @@ class Workflow:
         """How many evaluations are in each state; states with none are left out."""
         with reading(self.layout.database) as connection:
             return queries.count_states(connection)
+
+    def array(self, evaluation: int | Record, name: str) -> np.ndarray[Any, Any]:
+        """The array that an evaluation saved under this name with :func:`hpcsearch.save_array`.
+
+        Raises:
+            NotFoundError: it has saved none of that name.
+        """
+        from hpcsearch import arrays  # h5py and numpy take longer to import than all the rest
+
+        return arrays.read(self.layout.evaluation(_id(evaluation)), name)
+
+    def arrays(self, evaluation: int | Record) -> list[str]:
+        """The names of the arrays that an evaluation saved."""
+        from hpcsearch import arrays
+
+        return arrays.names(self.layout.evaluation(_id(evaluation)))
+
+    def __repr__(self) -> str:
+        try:
+            counts = ", ".join(f"{count} {state.value}" for state, count in self.counts().items()) or "no evaluations"
+            best = "".join(f"; best {record.objective:.6g} (evaluation {record.id})" for record in self.best())
+        except HpcsearchError as error:  # what is shown in passing does not fail
+            counts, best = error.message, ""
+        return f"<Workflow {self.name!r} in {self.directory}: {counts}{best}>"
 
     def _pages(self) -> Iterator[Record]:
         # A transaction a page: a driver that wants to commit never waits for a whole reading.
@@ -123,9 +179,20 @@ def record(row: RowMapping, reports: tuple[Report, ...] = ()) -> Record:
 _AS_THEY_ARE = ("objective", "allocation", "node", "slot", "started_at", "ended_at", "duration_s")
 
 
+def _id(evaluation: int | Record) -> int:
+    return evaluation.id if isinstance(evaluation, Record) else evaluation
+
+
+def _in_words(ids: tuple[int, int] | None) -> str:
+    return "it has none yet" if ids is None else f"it has {ids[0]} to {ids[1]}"
+
+
 def _records(connection: Connection, rows: Iterable[RowMapping]) -> list[Record]:
     rows = list(rows)
-    reports = _reports(connection, [row["id"] for row in rows])
+    ids = [row["id"] for row in rows]
+    reports: dict[int, tuple[Report, ...]] = {}
+    for begin in range(0, len(ids), _PAGE):  # a statement takes so many values, and not any number
+        reports |= _reports(connection, ids[begin : begin + _PAGE])
     return [record(row, reports.get(row["id"], ())) for row in rows]
 
 

@@ -16,7 +16,9 @@ ROOT = Path(__file__).parents[2]
 STAND_IN = """
 import sys, types
 for home, names in {
-    "worker.context": ("evaluation", "report", "should_stop"), "submission": ("submit",), "workflow": ("open_workflow",)
+    "worker.context": ("evaluation", "report", "save_array", "should_stop"),
+    "submission": ("submit",),
+    "workflow": ("open_workflow",),
 }.items():
     module = sys.modules["hpcsearch." + home] = types.ModuleType(home)
     for name in names:

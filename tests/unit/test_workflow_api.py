@@ -20,7 +20,7 @@ def test_evaluations_best_and_counts(make_workflow: MakeWorkflow, tmp_path: Path
     layout = make_workflow(objectives=(0.5, None, 0.75), proposed=1)
     opened = hpcsearch.open_workflow("poly", root=tmp_path / "workflows")
     assert (opened.name, opened.directory) == ("poly", layout.root)
-    first, second, third, fourth = opened.evaluations()
+    first, second, third, fourth = opened.records()
     assert (first.config, first.objective, first.state) == ({"lr": 0.5, "units": 1}, 0.5, State.FINISHED)
     assert (first.metadata, first.duration_s, first.node, first.attempts) == ({"loss": 1.0}, 0.5, "n1", 1)
     assert [(report.step, report.metrics) for report in first.reports] == [(1.0, {"loss": 2.0})]
@@ -34,7 +34,7 @@ def test_evaluations_best_and_counts(make_workflow: MakeWorkflow, tmp_path: Path
 def test_pages_hold_each_evaluation_once(make_workflow: MakeWorkflow, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_PAGE", 3)
     layout = make_workflow(objectives=(1.0,) * 7)
-    records = hpcsearch.open_workflow(layout.root).evaluations()
+    records = hpcsearch.open_workflow(layout.root).records()
     assert [record.id for record in records] == list(range(1, 8))
     assert all(len(record.reports) == 1 for record in records)
 

@@ -1,0 +1,61 @@
+"""What run functions reported, column by column."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+
+from hpcsearch.workflow import schema
+from hpcsearch.workflow.database import reading
+from hpcsearch.workflow.table import Columns, add_points
+
+_PAGE = 20_000
+_COLUMNS = ("evaluation", "attempt", "step", "at")
+
+
+@dataclass(frozen=True)
+class ReportTable:
+    """Reports in the order of their arrival; every list has one value for each, None where it tells nothing.
+
+    ``columns`` are evaluation, attempt, step and at (seconds since 1970, UTC), ``metrics`` has a list for each name.
+    """
+
+    columns: Columns
+    metrics: Columns
+
+
+def read_reports(database: Path, evaluations: Collection[int]) -> ReportTable:
+    """All that these evaluations reported.
+
+    Raises:
+        DatabaseError: there is no readable database at ``database``.
+    """
+    table = ReportTable({name: [] for name in _COLUMNS}, {})
+    count = 0
+    for page in _pages(database):
+        rows = [row for row in page if row.evaluation in evaluations]
+        if not rows:
+            continue
+        _, metrics, *values = zip(*rows, strict=True)
+        add_points(table.metrics, count, metrics)
+        for column, cells in zip(table.columns.values(), values, strict=True):
+            column += cells
+        count += len(rows)
+    return table
+
+
+def _pages(database: Path) -> Iterator[Sequence[Any]]:
+    columns = schema.report.c
+    query = select(*(columns[name] for name in ("id", "metrics", *_COLUMNS))).order_by(columns.id).limit(_PAGE)
+    last = 0
+    while True:
+        with reading(database) as connection:
+            page = connection.execute(query.where(columns.id > last)).all()
+        if not page:
+            return
+        yield page
+        last = page[-1].id
