@@ -79,7 +79,7 @@ class DatabaseError(HpcsearchError):
 
 
 class SchemaVersionError(DatabaseError):
-    """A workflow database written by a newer hpcsearch."""
+    """A workflow database written by a newer hpcsearch, or by one too old."""
 
 
 class LeaseLostError(HpcsearchError):
@@ -92,3 +92,9 @@ class AllocationError(HpcsearchError):
     """The allocation cannot go on: no node came up, or none is left."""
 
     exit_code = 9
+
+
+class SmokeError(HpcsearchError):
+    """The one evaluation that --smoke runs before any other did not succeed: nothing else was started."""
+
+    exit_code = 10

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import click
 
 from hpcsearch.cli import options
@@ -11,7 +13,7 @@ from hpcsearch.cli import options
 @options.workflow
 @options.root
 def command(workflow: str, root: str | None) -> None:
-    """End the allocations of the workflow WF, queued ones too.
+    """End the allocations of the workflow WF (a name or a path), queued ones too.
 
     What they have recorded stays; 'hpcsearch resume' goes on from there.
     """
@@ -32,6 +34,8 @@ def command(workflow: str, root: str | None) -> None:
         except SchedulerError as error:
             refused = error
             continue
+        with contextlib.suppress(OSError):  # no space for it: then status says so when the scheduler does
+            layout.cancelled(allocation.number).touch()
         click.echo(f"Allocation {allocation.number} ({allocation.scheduler_id}) is told to end.")
     if refused is not None:
         raise refused

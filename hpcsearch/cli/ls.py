@@ -8,10 +8,10 @@ from hpcsearch.cli import options
 
 
 @click.command("ls")
-@options.output_format("table", "json")
+@options.output_format("table", "json", "csv")
 @options.root
 def command(form: str, root: str | None) -> None:
     """List the workflows."""
-    from hpcsearch.monitor.view import show_list
+    from hpcsearch.monitor.listing import show_list
 
     show_list(root, form)

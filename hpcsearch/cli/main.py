@@ -9,22 +9,34 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from hpcsearch.errors import HpcsearchError
 
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
 #: Name -> module and its one line of help, which ``--help`` shows without importing it.
 COMMANDS = {
+    "start-project": ("hpcsearch.cli.start_project", "Make a package for search problems."),
+    "new-problem": ("hpcsearch.cli.new_problem", "Make a search problem to start from."),
+    "hps": ("hpcsearch.cli.hps", "Search on this machine, in the foreground."),
     "submit": ("hpcsearch.cli.submit", "Check a search, make its workflow and submit it."),
     "status": ("hpcsearch.cli.status", "How a workflow stands, or all of them."),
-    "results": ("hpcsearch.cli.results", "The best evaluations of a workflow."),
+    "show": ("hpcsearch.cli.show", "All that is known of one evaluation."),
+    "logs": ("hpcsearch.cli.logs", "What an evaluation, the driver or an allocation has printed."),
+    "results": ("hpcsearch.cli.results", "The best evaluations of a workflow, and all of them as a file."),
+    "topk": ("hpcsearch.cli.topk", "The best points of a results.csv or a workflow."),
     "resume": ("hpcsearch.cli.resume", "Continue a workflow with another allocation."),
     "cancel": ("hpcsearch.cli.cancel", "End the allocations of a workflow."),
     "site": ("hpcsearch.cli.site", "What is known of machines."),
     "doctor": ("hpcsearch.cli.doctor", "What a search needs on this machine."),
     "ls": ("hpcsearch.cli.ls", "List the workflows."),
+    "rm": ("hpcsearch.cli.rm", "Remove a workflow for good."),
+    "config": ("hpcsearch.cli.config", "Defaults, and where each was set."),
+    "completion": ("hpcsearch.cli.completion", "What makes a shell complete names."),
 }
 
 INTERRUPTED = 130
@@ -45,9 +57,20 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args[0] not in COMMANDS and not args[0].startswith("-"):
+        if args[0] not in COMMANDS and not args[0].startswith("-") and not ctx.resilient_parsing:
             ctx.fail(f"No such command {args[0]!r}.{_did_you_mean(args[0])}")
-        return super().resolve_command(ctx, args)
+        name, command, rest = super().resolve_command(ctx, args)
+        if name == "submit" and command and not ctx.resilient_parsing and not set(rest) & set(ctx.help_option_names):
+            from hpcsearch.cli.defaults import apply
+
+            apply(ctx, command)
+        return name, command, rest
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
+        from click.shell_completion import CompletionItem
+
+        names = [CompletionItem(name, help=text) for name, (_, text) in COMMANDS.items() if name.startswith(incomplete)]
+        return names + click.Command.shell_complete(self, ctx, incomplete)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -93,6 +116,8 @@ def main() -> None:
 
 def main_submit() -> None:
     """The command ``submit``: ``hpcsearch submit``."""
+    if "_SUBMIT_COMPLETE" in os.environ:  # a shell that asks what the line could become
+        importlib.import_module(COMMANDS["submit"][0]).command.main([], prog_name="submit")
     sys.exit(run(hpcsearch_command, ["submit", *sys.argv[1:]], "hpcsearch"))
 
 

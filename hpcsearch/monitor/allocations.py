@@ -6,6 +6,7 @@ import enum
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +24,14 @@ class Standing(enum.StrEnum):
     SUBMITTED = "submitted"  # the scheduler has not been heard, or knows nothing of it (yet)
     QUEUED = "queued"
     RUNNING = "running"
+    CANCELLING = "being cancelled"  # it was told to end, and nobody has said yet that it has
     ENDED = "ended"  # its driver said so
     CANCELLED = "cancelled"  # it was taken back before its driver had begun
     DIED = "died"  # the scheduler says that it ended, its driver said nothing
 
 
 #: Allocations that may still work on their workflow.
-LIVE = frozenset({Standing.SUBMITTED, Standing.QUEUED, Standing.RUNNING})
+LIVE = frozenset({Standing.SUBMITTED, Standing.QUEUED, Standing.RUNNING, Standing.CANCELLING})
 
 
 @dataclass(frozen=True)
@@ -150,6 +152,18 @@ def with_silence(view: AllocationView, holder: Holder, now: float) -> Allocation
         "End it with 'hpcsearch cancel', then go on with 'hpcsearch resume'."
     )
     return replace(view, reason=reason)
+
+
+def with_cancel(view: AllocationView, layout: Layout) -> AllocationView:
+    """The view, which says so when the allocation was told to end and has not ended yet, as far as is known."""
+    if not view.live:
+        return view
+    try:
+        told_at = layout.cancelled(view.number).stat().st_mtime
+    except OSError:  # nobody has
+        return view
+    at = datetime.fromtimestamp(told_at).strftime("%H:%M:%S")
+    return replace(view, standing=Standing.CANCELLING, reason=f"It was told to end at {at}.", time_left_s=None)
 
 
 def _standing(row: Mapping[str, Any], status: AllocationStatus | None) -> tuple[Standing, str]:

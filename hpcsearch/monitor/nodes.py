@@ -105,15 +105,14 @@ def _slot_seconds(connection: Connection, ends: Mapping[int, float]) -> dict[tup
 
     What a dead allocation had under way is recorded as ended only when the next one takes over.
     """
+    if not ends:
+        return {}
     table = schema.attempt.c
-    found: dict[tuple[int, str], float] = {}
-    for allocation, end_at in ends.items():
-        ended_at = func.coalesce(table.ended_at, end_at)
-        took_s = case((ended_at > end_at, end_at), else_=ended_at) - table.started_at
-        query = select(table.node, func.sum(took_s)).where(table.allocation == allocation).group_by(table.node)
-        for node, slot_s in connection.execute(query):
-            found[allocation, node] = slot_s or 0.0
-    return found
+    end_at = case(dict(ends), value=table.allocation)
+    ended_at = case((table.ended_at < end_at, table.ended_at), else_=end_at)
+    names = (table.allocation, table.node)
+    query = select(*names, func.sum(ended_at - table.started_at)).where(table.allocation.in_(ends)).group_by(*names)
+    return {(allocation, node): slot_s or 0.0 for allocation, node, slot_s in connection.execute(query)}
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any
 
 from hpcsearch.errors import DatabaseError
 from hpcsearch.evaluation import END_STATES, State
-from hpcsearch.monitor.allocations import AllocationView, Heard, ask_schedulers, view, with_silence
+from hpcsearch.monitor.allocations import AllocationView, Heard, ask_schedulers, view, with_cancel, with_silence
 from hpcsearch.monitor.nodes import NodeView, read_nodes
 from hpcsearch.workflow import lease, queries
 from hpcsearch.workflow.database import reading
@@ -88,7 +88,7 @@ def take_snapshot(layout: Layout, heard: Heard | None = None, with_nodes: bool =
         taken_at = time.time()
         holder = lease.holder(connection)
         views = (view(dict(row), statuses.get(row["number"])) for row in rows)
-        allocations = tuple(with_silence(one, holder, taken_at) for one in views)
+        allocations = tuple(with_cancel(with_silence(one, holder, taken_at), layout) for one in views)
         node_views = read_nodes(connection, allocations, nodes, taken_at) if with_nodes else ()
     live = {allocation.number for allocation in allocations if allocation.live}
     return Snapshot(

@@ -1,23 +1,24 @@
-"""A snapshot as a page for people or as JSON, and the list of all workflows."""
+"""A snapshot as a page for people, as JSON, or as a line of CSV."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from hpcsearch.errors import HpcsearchError
 from hpcsearch.evaluation import State
 from hpcsearch.monitor import text
-from hpcsearch.monitor.allocations import AllocationView, Heard
+from hpcsearch.monitor.allocations import AllocationView
 from hpcsearch.monitor.nodes import TROUBLE, NodeView, node_hours, states_in_words
-from hpcsearch.monitor.snapshot import Snapshot, hear_schedulers, take_snapshot
+from hpcsearch.monitor.snapshot import Snapshot
 from hpcsearch.sites.duration import format_duration
-from hpcsearch.workflow.layout import Layout, list_layouts, workflows_root
 
 
 def show_status(snapshot: Snapshot, form: str, each_node: bool = False) -> None:
-    """Prints one workflow; ``form`` is table or json. ``each_node`` adds a line for each node to the table."""
+    """Prints one workflow; ``form`` is table, json or csv. ``each_node`` adds a line for each node to the table."""
     if form == "json":
         text.print_json(status_values(snapshot))
+        return
+    if form == "csv":
+        text.print_csv(COLUMNS, [columns(snapshot)])
         return
     text.print_table(None, _facts(snapshot))
     if snapshot.allocations:
@@ -36,6 +37,22 @@ def state_of(snapshot: Snapshot) -> str:
     if standings:
         return "running" if "running" in standings else standings[-1]
     return snapshot.allocations[-1].standing.value if snapshot.allocations else "empty"
+
+
+#: What a line of CSV has, and an entry of the list as JSON.
+COLUMNS = (
+    *("workflow", "state", "outcome", "search", "minimize", "max_evals", "ended"),
+    *(state.value for state in State),
+    *("slots", "slots_busy", "best", "best_id", "created", "started", "finished", "directory", "error"),
+)
+
+
+def columns(snapshot: Snapshot) -> dict[str, Any]:
+    """A workflow's values by ``COLUMNS``, but for ``error``, which only one that cannot be read has."""
+    values = status_values(snapshot)
+    best = snapshot.best
+    own = {"best": None if best is None else best.objective, "best_id": None if best is None else best.id}
+    return {name: value for name, value in {**values, **values["counts"], **own}.items() if name in COLUMNS}
 
 
 def status_values(snapshot: Snapshot) -> dict[str, Any]:
@@ -150,41 +167,3 @@ def _print_nodes(nodes: tuple[NodeView, ...]) -> None:
         for node in nodes
     ]
     text.print_table(header, rows)
-
-
-def show_list(root: str | None, form: str) -> None:
-    """Prints all workflows under ``root``."""
-    layouts = list_layouts(root)
-    heard = hear_schedulers(layouts)
-    entries = [_list_entry(layout, heard.get(layout, {})) for layout in layouts]
-    if form == "json":
-        text.print_json(entries)
-    elif not entries:
-        print(f"No workflows in {workflows_root(root)} yet. Type 'hpcsearch submit hps --help' to begin one.")
-    else:
-        names = ("workflow", "state", "search", "ended", "max_evals", "best", "created", "error")
-        rows = [[_cell(entry.get(name)) for name in names] for entry in entries]
-        header = ("Workflow", "State", "Search", "Ended", "Budget", "Best", "Created", "")
-        text.print_table(header, rows)
-
-
-def _list_entry(layout: Layout, heard: Heard) -> dict[str, Any]:
-    try:
-        snapshot = take_snapshot(layout, heard)
-    except HpcsearchError as error:  # one that cannot be read must not hide the others
-        return {"workflow": layout.name, "error": error.message}
-    return {
-        "workflow": layout.name,
-        "state": state_of(snapshot),
-        "search": snapshot.search,
-        "ended": snapshot.ended,
-        "max_evals": snapshot.max_evals,
-        "best": None if snapshot.best is None else snapshot.best.objective,
-        "created": text.iso_time(snapshot.created_at),
-    }
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, float):
-        return text.number(value)
-    return "" if value is None else str(value)

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
+from hpcsearch import settings
 from hpcsearch.errors import SiteError
 from hpcsearch.sites.load import load_site, merge, read_table
 from hpcsearch.sites.model import Site, did_you_mean
@@ -69,12 +70,14 @@ def find_site(
 
 
 def detect(known: Mapping[str, Sequence[Path]], environment: Mapping[str, str]) -> str:
-    """The name of the site that this machine is: by the files' rules, else by its scheduler's commands, else local."""
+    """The name of the site that this machine is: what the user has set, else what the files' rules or commands tell."""
     return explain_detection(known, environment)[0]
 
 
 def explain_detection(known: Mapping[str, Sequence[Path]], environment: Mapping[str, str]) -> tuple[str, str]:
     """The name that ``detect`` gives, and a sentence that says why."""
+    if default := settings.default("site", environment):
+        return default.value, f"It is set so in {default.origin}."
     hosts = sorted({socket.gethostname(), os.uname().nodename})
     for name, files in known.items():
         table: dict[str, object] = {}

@@ -125,6 +125,11 @@ def _translated(path: Path) -> Iterator[None]:
         yield
     except SqlError as error:
         reason = str(error.orig) if error.orig is not None else str(error)
+        if "no such column" in reason:
+            raise SchemaVersionError(
+                f"The workflow database {path} was written by an older version of hpcsearch ({reason}).",
+                "Use the environment that submitted the workflow, or submit the search under another name.",
+            ) from error
         raise DatabaseError(
             f"The workflow database {path} cannot be read: {reason}.",
             "Check that the file exists, that you may read it, and that its file system is not full.",

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 import secrets
+import shlex
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from hpcsearch import settings
 from hpcsearch.errors import DatabaseError, NameTakenError, NotFoundError, UsageError
+
+#: More workflows than this are counted, not named.
+_LISTED = 10
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -25,6 +31,11 @@ class Layout:
     @property
     def name(self) -> str:
         return self.root.name
+
+    @property
+    def typed(self) -> str:
+        """What to type for the workflow: its name where that is enough, else its path."""
+        return self.name if self.root.parent == workflows_root() else shlex.quote(str(self.root))
 
     @property
     def database(self) -> Path:
@@ -42,14 +53,26 @@ class Layout:
     def log(self) -> Path:
         return self.root / "hpcsearch.log"
 
+    @property
+    def evaluations(self) -> Path:
+        return self.root / "evaluations"
+
     def allocation(self, number: int) -> Path:
         return self.root / "allocations" / str(number)
 
     def plan(self, number: int) -> Path:
         return self.allocation(number) / "plan.json"
 
+    def cancelled(self, number: int) -> Path:
+        """Appears when somebody has told the allocation to end; its time is when."""
+        return self.allocation(number) / "cancelled"
+
     def evaluation(self, evaluation_id: int) -> Path:
-        return self.root / "evaluations" / str(evaluation_id)
+        return self.evaluations / str(evaluation_id)
+
+    def output(self, evaluation_id: int) -> Path:
+        """What the evaluation has printed; not there when that is nothing."""
+        return self.evaluation(evaluation_id) / "log"
 
 
 def check_name(name: str) -> str:
@@ -63,8 +86,15 @@ def check_name(name: str) -> str:
 
 
 def workflows_root(root: str | os.PathLike[str] | None = None) -> Path:
-    """The folder that holds the workflows: ``root``, else $HPCSEARCH_ROOT, else ./workflows."""
-    return Path(root or os.environ.get("HPCSEARCH_ROOT") or "workflows").absolute()
+    """The folder that holds the workflows: ``root``, else the user's default, else ./workflows.
+
+    Raises:
+        UsageError: the user's file of defaults is wrong.
+    """
+    if not root:
+        default = settings.default("root")
+        root = default.value if default else "workflows"
+    return Path(root).absolute()
 
 
 def find_layout(name: str | os.PathLike[str], root: str | os.PathLike[str] | None = None) -> Layout:
@@ -74,24 +104,48 @@ def find_layout(name: str | os.PathLike[str], root: str | os.PathLike[str] | Non
         NotFoundError: there is no workflow of that name or path.
     """
     folder = workflows_root(root)
-    candidates = [folder / name, Path(name).absolute()]
-    for candidate in candidates:
-        if (candidate / "workflow.db").is_file():
-            return Layout(candidate)
-    known = ", ".join(layout.name for layout in list_layouts(root)) or "none yet"
+    for candidate in (folder / name, Path(name)):
+        if _is_workflow(candidate):
+            return Layout(Path(os.path.abspath(candidate)))  # noqa: PTH100 - a link keeps its own name
     raise NotFoundError(
-        f"There is no workflow {os.fspath(name)!r} in {folder} (workflows there: {known}).",
-        "Give one of these names, the path of a workflow's directory, or another folder with --root.",
+        f"There is no workflow {os.fspath(name)!r} in {folder}{_known(Path(name).name, list_layouts(root))}",
+        "Give a workflow's name, the path of its directory, or another folder with --root.",
     )
 
 
+def _known(name: str, layouts: Sequence[Layout]) -> str:
+    """The workflows that may be meant, else some of those there are."""
+    names = [layout.name for layout in layouts]
+    near = difflib.get_close_matches(name, names, n=3)
+    if near:
+        return f"; did you mean {' or '.join(map(repr, near))}?"
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return f" (workflows there: {', '.join(names[:_LISTED]) or 'none yet'}{more})."
+
+
+def _is_workflow(folder: Path) -> bool:
+    try:
+        return (folder / "workflow.db").is_file()
+    except OSError:  # a name too long for a file, or a folder that is not for this user
+        return False
+
+
 def list_layouts(root: str | os.PathLike[str] | None = None) -> list[Layout]:
-    """The workflows under ``root``, by name."""
+    """The workflows under ``root``, by name.
+
+    Raises:
+        DatabaseError: the folder cannot be read.
+    """
     folder = workflows_root(root)
-    if not folder.is_dir():
+    try:
+        entries = [entry for entry in sorted(folder.iterdir()) if not entry.name.startswith(".")]  # those are drafts
+    except (FileNotFoundError, NotADirectoryError):
         return []
-    entries = [entry for entry in sorted(folder.iterdir()) if not entry.name.startswith(".")]  # those are drafts
-    return [Layout(entry) for entry in entries if (entry / "workflow.db").is_file()]
+    except OSError as error:
+        raise DatabaseError(
+            f"The folder of workflows {folder} cannot be read: {error.strerror}.", "Give another one with --root."
+        ) from None
+    return [Layout(entry) for entry in entries if _is_workflow(entry)]
 
 
 def refuse_taken(layout: Layout) -> None:
@@ -99,7 +153,7 @@ def refuse_taken(layout: Layout) -> None:
     if layout.root.exists():
         raise NameTakenError(
             f"The workflow {layout.name!r} exists already, in {layout.root}.",
-            f"Continue it with 'hpcsearch resume {layout.name}', or choose another name.",
+            f"Continue it with 'hpcsearch resume {layout.typed}', or choose another name.",
         )
 
 
@@ -135,8 +189,16 @@ def new_directory(layout: Layout) -> Iterator[Layout]:
         shutil.rmtree(draft.root, ignore_errors=True)
 
 
-def remove_directory(layout: Layout) -> None:
-    """Takes a workflow's directory away: out of sight in one step, then file by file."""
+def remove_directory(layout: Layout) -> Path | None:
+    """Takes a workflow's directory away: out of sight in one step, then file by file; links are not followed.
+
+    Returns:
+        where what could not be deleted is now; None when nothing is left.
+
+    Raises:
+        OSError: it cannot be taken away; then it is as it was.
+    """
     grave = layout.root.with_name(f".{layout.name}.{secrets.token_hex(4)}")
     layout.root.rename(grave)
     shutil.rmtree(grave, ignore_errors=True)
+    return grave if os.path.lexists(grave) else None

@@ -59,7 +59,7 @@ def test_every_command_has_help_that_ends_well(command: str, capsys: pytest.Capt
     ("arguments", "expected"),
     [
         (("stats",), "Did you mean 'status'?"),
-        (("submit", "hps", "x", "--max-eval", "3"), "Did you mean '--max-evals'?"),
+        (("submit", "hps", "x", "--max-eval", "3"), "'--max-evals'"),
         (("submit", "hps", "x", "-t", "1:99"), "'1:99' is no walltime"),
         (("submit", "hps", "x", "-t", "0"), "'0' is no walltime"),
         (("submit", "hps", "x", "--search-arg", "kappa"), "name=value"),

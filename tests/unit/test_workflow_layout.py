@@ -112,7 +112,7 @@ def test_a_name_that_is_taken_is_refused_and_untouched(tmp_path: Path) -> None:
     made.database.write_bytes(b"first")
     with pytest.raises(NameTakenError, match="'poly' exists already") as caught, layout.new_directory(made):
         pytest.fail("the block must not be entered")
-    assert "hpcsearch resume poly" in caught.value.hint and caught.value.exit_code == 2
+    assert f"hpcsearch resume {made.root}" in caught.value.hint and caught.value.exit_code == 2
     assert made.database.read_bytes() == b"first" and os.listdir(tmp_path) == ["poly"]
 
 

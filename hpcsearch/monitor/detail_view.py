@@ -1,0 +1,146 @@
+"""One evaluation as a page for people, or as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from hpcsearch.evaluation import State
+from hpcsearch.monitor import text
+from hpcsearch.monitor.detail import Attempt, Detail
+
+#: Of reports and files so many are listed, the last reports and the first files; JSON has them all.
+_LISTED = 10
+
+
+def show_detail(detail: Detail, form: str) -> None:
+    """Prints one evaluation; ``form`` is table or json."""
+    if form == "json":
+        text.print_json(_values(detail))
+        return
+    text.print_table(None, _facts(detail))
+    for title, lines in (
+        ("Attempts", _attempts),
+        ("Reports", _reports),
+        ("Traceback", _traceback),
+        ("Files", _files),
+        ("Output", _output),
+    ):
+        lines(detail, title)
+
+
+def _facts(detail: Detail) -> list[tuple[str, str]]:
+    record = detail.record
+    failure = record.failure
+    rows = [
+        ("Evaluation", f"{record.id} of {detail.workflow}"),
+        ("State", record.state.value),
+        ("Objective", "none" if record.objective is None else text.exact(record.objective)),
+        *_mapping("Configuration", record.config),
+        *_mapping("Metadata", record.metadata),
+    ]
+    if failure is not None:
+        rows.append(("Error", text.exact(f"{failure.kind}: {failure.message}")))
+    if record.duration_s is not None:
+        rows.append(("Duration", f"{text.number(record.duration_s)} s"))
+    return rows
+
+
+def _mapping(title: str, values: Mapping[str, Any]) -> list[tuple[str, str]]:
+    width = max(map(len, values), default=0)
+    lines = [f"{name:{width}}  {text.exact(values[name])}" for name in sorted(values)]
+    return [(title if number == 0 else "", line) for number, line in enumerate(lines)]
+
+
+def _attempts(detail: Detail, title: str) -> None:
+    if detail.attempts:
+        print()
+        header = ("Attempt", "State", "Node", "Slot", "Allocation", "Started", "Ended", "Duration", "Why")
+        text.print_table(header, [_attempt(one) for one in detail.attempts])
+
+
+def _attempt(one: Attempt) -> tuple[str, ...]:
+    why = f"{one.error_kind}: {one.error_message or ''}" if one.error_kind else ""
+    return (
+        str(one.number),
+        one.state.value,
+        one.node,
+        "" if one.slot is None else str(one.slot),
+        str(one.allocation),
+        text.local_time(one.started_at),
+        text.local_time(one.ended_at),
+        "" if one.duration_s is None else f"{text.number(one.duration_s)} s",
+        text.exact(why),
+    )
+
+
+def _reports(detail: Detail, title: str) -> None:
+    reports = detail.record.reports
+    if not reports:
+        return
+    names = list(dict.fromkeys(name for report in reports for name in report.metrics))
+    rows = [
+        (
+            str(report.attempt),
+            text.number(report.step),
+            text.local_time(report.at),
+            *(text.exact(report.metrics.get(name, "")) for name in names),
+        )
+        for report in reports[-_LISTED:]
+    ]
+    _title(title, len(rows), len(reports), "last")
+    text.print_table(("Attempt", "Step", "Time", *names), rows)
+
+
+def _traceback(detail: Detail, title: str) -> None:
+    failure = detail.record.failure
+    if failure is not None and failure.traceback:
+        print(f"\n{title}")
+        for line in failure.traceback.rstrip().splitlines():
+            print(f"  {text.printable(line)}")
+
+
+def _files(detail: Detail, title: str) -> None:
+    if detail.files:
+        _title(f"{title} in {detail.directory}", len(detail.files[:_LISTED]), len(detail.files), "first")
+        text.print_table(None, [(f"{size}", text.printable(name)) for name, size in detail.files[:_LISTED]])
+
+
+def _output(detail: Detail, title: str) -> None:
+    if detail.last_lines:
+        print(f"\n{title}, its last lines; all of it: hpcsearch logs {detail.typed} {detail.record.id}")
+        for line in detail.last_lines:
+            print(f"  {text.printable(line)}")
+    elif detail.record.state is not State.PROPOSED:
+        print("\nIt has printed nothing.")
+
+
+def _title(title: str, listed: int, total: int, which: str) -> None:
+    print(f"\n{title}" + (f" (the {which} {listed} of {total})" if listed < total else ""))
+
+
+def _values(detail: Detail) -> dict[str, Any]:
+    record = detail.record
+    names = ("objective", "allocation", "node", "slot", "duration_s")
+    return {
+        "workflow": detail.workflow,
+        "id": record.id,
+        "state": record.state.value,
+        **{name: getattr(record, name) for name in names},
+        "configuration": record.config,
+        "metadata": dict(record.metadata),
+        "error": None if record.failure is None else vars(record.failure),
+        **_times(record),
+        "attempts": [
+            {**{name: value for name, value in vars(one).items() if not name.endswith("_at")}, **_times(one)}
+            for one in detail.attempts
+        ],
+        "reports": [{**vars(report), "at": text.iso_time(report.at)} for report in record.reports],
+        "directory": str(detail.directory),
+        "files": [{"path": path, "size_bytes": size} for path, size in detail.files],
+        "last_lines": list(detail.last_lines),
+    }
+
+
+def _times(what: Any) -> dict[str, str | None]:
+    return {name: text.iso_time(getattr(what, f"{name}_at")) for name in ("started", "ended")}
