@@ -40,9 +40,11 @@ def main(arguments: list[str]) -> int:
     logging.basicConfig(level=logging.INFO, format=_FORMAT, datefmt="%Y-%m-%d %H:%M:%S", handlers=handlers)
     try:
         driver = Driver(Plan.load(directory / "allocations" / str(number) / "plan.json"))
-        outcome = driver.run()
-        if driver.finished:
-            _cancel_followers(directory, number)
+        try:
+            outcome = driver.run()
+        finally:
+            if driver.ends_chain:
+                _cancel_followers(directory, number, driver.ends_chain)
         _write_result(directory / "allocations" / str(number), outcome)
     except HpcsearchError as error:
         log.error("%s", error)
@@ -65,11 +67,11 @@ def _write_result(folder: Path, outcome: str) -> None:
         write_result(folder, job_id, outcome)
 
 
-def _cancel_followers(directory: Path, number: int) -> None:
+def _cancel_followers(directory: Path, number: int, why: str) -> None:
     from hpcsearch.allocation.followers import cancel_followers  # imports the database, which the driver does without
     from hpcsearch.workflow.layout import Layout
 
-    cancel_followers(Layout(directory), number)
+    cancel_followers(Layout(directory), number, why)
 
 
 if __name__ == "__main__":

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from hpcsearch.allocation.nodes import Placement
 from hpcsearch.evaluation import Evaluation, State
+
+#: So much of an error is told where there is one line for all.
+_SAID_CHARACTERS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +30,15 @@ class Ended:
     metadata: Mapping[str, Any] | None = None
     failure: Mapping[str, str] | None = None
     killed_by: int | None = None
+
+    @property
+    def in_words(self) -> str:
+        """How it ended, with the last line of its error."""
+        failure = self.failure or {}
+        lines = failure.get("message", "").strip().splitlines() or [""]
+        said = ": ".join(part for part in (failure.get("kind", ""), lines[-1].strip().rstrip(".")) if part)
+        words = self.state.value.replace("_", " ").lower()
+        return f"{words} ({textwrap.shorten(said, _SAID_CHARACTERS, placeholder='...')})" if said else words
 
 
 class Listener(Protocol):

@@ -13,8 +13,8 @@ from hpcsearch.workflow.layout import Layout
 log = logging.getLogger(__name__)
 
 
-def cancel_followers(layout: Layout, number: int) -> None:
-    """Cancels the allocations behind ``number`` that have not begun: the search is done.
+def cancel_followers(layout: Layout, number: int, why: str) -> None:
+    """Cancels the allocations behind ``number`` that have not begun, because of ``why``.
 
     One that cannot be cancelled ends by itself as soon as it begins.
     """
@@ -30,8 +30,6 @@ def cancel_followers(layout: Layout, number: int) -> None:
         except HpcsearchError as error:
             log.warning("allocation %d could not be cancelled: %s", row["number"], error)
             continue
-        store.update_allocation(
-            engine, row["number"], state="ENDED", outcome="cancelled: the search was done before it began"
-        )
-        log.info("allocation %d is cancelled: the search is done", row["number"])
+        store.update_allocation(engine, row["number"], state="ENDED", outcome=f"cancelled: {why} before it began")
+        log.info("allocation %d is cancelled: %s", row["number"], why)
     engine.dispose()

@@ -85,6 +85,11 @@ class Node:
         return sum(load > 0 for load in self.loads)
 
     @property
+    def free(self) -> int:
+        """How many of its slots could take something at once."""
+        return sum(load == 0 and slot not in self.closed for slot, load in enumerate(self.loads))
+
+    @property
     def idle(self) -> bool:
         return not any(self.loads)
 
@@ -103,6 +108,10 @@ class NodeTable:
     def free(self) -> int:
         """How many slots have nothing to do."""
         return len(self._by_load[0])
+
+    def free_on(self, names: Iterable[str]) -> int:
+        """How many slots of these nodes have nothing to do."""
+        return sum(self.nodes[name].free for name in names if name in self.nodes and name not in self.resting)
 
     def add(self, name: str, slots: int) -> None:
         """A node came up with so many slots."""

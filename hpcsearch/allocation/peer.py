@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
@@ -10,6 +11,14 @@ from typing import Any
 from hpcsearch.allocation.loop import Loop
 from hpcsearch.worker.channel import Channel, ClosedError
 from hpcsearch.worker.processes import kill_descendants
+
+log = logging.getLogger(__name__)
+
+
+def _log_noise(line: str) -> None:
+    """A launcher may say something of its own where its process speaks."""
+    if line.strip():
+        log.warning("a process of the driver says: %s", line)
 
 
 class Peer:
@@ -21,6 +30,7 @@ class Peer:
         on_message: called with each message that it sends.
         on_end: called once, when it has closed its output; the process may take a moment longer to end.
         environment: its whole environment; None for this process's own.
+        own_session: whether it is out of reach of signals that are sent to this process's whole session.
     """
 
     def __init__(
@@ -30,6 +40,8 @@ class Peer:
         on_message: Callable[[Any], None],
         on_end: Callable[[], None],
         environment: Mapping[str, str] | None = None,
+        *,
+        own_session: bool = False,
     ) -> None:
         self._loop = loop
         self._on_message = on_message
@@ -37,12 +49,18 @@ class Peer:
         self._writing = False
         self.ended = False
         self.process = subprocess.Popen(
-            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, bufsize=0, process_group=0
+            argv,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment,
+            bufsize=0,
+            start_new_session=own_session,
+            process_group=None if own_session else 0,
         )
         loop.children.add(self.process.pid)
         assert self.process.stdin is not None and self.process.stdout is not None
         # The descriptors belong to the channel from here on; Popen's own files would close them a second time.
-        self._channel = Channel(os.dup(self.process.stdout.fileno()), os.dup(self.process.stdin.fileno()))
+        self._channel = Channel(os.dup(self.process.stdout.fileno()), os.dup(self.process.stdin.fileno()), _log_noise)
         self.process.stdin.close()
         self.process.stdout.close()
         loop.watch(self._channel.read_fd, self._receive)
@@ -85,6 +103,14 @@ class Peer:
         self._loop.forget(self._channel.read_fd)
         self._loop.forget(self._channel.write_fd)
         self._channel.close()
+
+    def hang_up(self) -> None:
+        """Says no more: the process finds its input at an end. What it has not been sent yet is dropped."""
+        if not self.ended:
+            self._loop.forget(self._channel.write_fd)
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, self._channel.write_fd)
+            os.close(null)
 
     def stop(self, patience_s: float) -> int:
         """Closes the conversation, waits for the process to end by itself, and kills it when it does not.

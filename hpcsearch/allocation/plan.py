@@ -20,10 +20,14 @@ OUTPUT_LIMIT_BYTES = 10_000_000
 
 @dataclass(frozen=True)
 class Launch:
-    """How the driver starts an agent on a node: ``kind`` names the launcher, ``arguments`` go behind its own."""
+    """How the driver starts an agent on a node: ``kind`` names the launcher, ``arguments`` go behind its own.
+
+    ``program`` is the launcher's command, where it has a name of its own.
+    """
 
     kind: str = "none"
     arguments: tuple[str, ...] = ()
+    program: str = ""
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,8 @@ class Plan:
     resumable: bool = False
     max_attempts: int = 3  # tries at an evaluation whose node is lost
     retry_failed: bool = False  # whether an evaluation that failed is tried again, too
+    max_success: int | None = None  # evaluations that succeed, of all allocations: with so many the search is done
+    smoke: bool = False  # whether one evaluation has to succeed before any other begins
     grace_s: float = 10.0  # kept free at the end of the walltime, to kill, record and close
     output_limit_bytes: int = OUTPUT_LIMIT_BYTES
     spares: tuple[Configuration, ...] = ()  # for slots that would be idle until the search is up
@@ -73,7 +79,7 @@ class Plan:
             launch = values.pop("launch")
             for name in ("names", "spares", "reserved_cores", "gpu_order"):
                 values[name] = tuple(values[name])
-            return cls(launch=Launch(launch["kind"], tuple(launch["arguments"])), **values)
+            return cls(launch=Launch(launch["kind"], tuple(launch["arguments"]), launch["program"]), **values)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise AllocationError(
                 f"The orders of this allocation, {path}, cannot be read: {error}.",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import gc
 import json
 import os
-import select as selecting
+import select
 import signal
 import time
 from collections.abc import Callable
@@ -49,13 +49,13 @@ class Recorder:
 
     def serve(self) -> None:
         """Works until the driver says so or has gone; what had arrived by then is still committed."""
-        messages = self._wait()
+        messages = self._driver.wait()
         self._open(messages.pop(0))
         pause_s = 0.0
         try:
             while True:
                 if not messages:
-                    messages = self._wait()
+                    messages = self._driver.wait()
                 commits = [message for message in messages if message["op"] == records.COMMIT]
                 if commits:
                     pause_s = self._commit(commits)
@@ -75,22 +75,14 @@ class Recorder:
 
     def _say(self, op: str, **values: Any) -> None:
         self._driver.send({"op": op, **values})
-        while not self._driver.flush():
-            selecting.select([], [self._driver.write_fd], [])
-
-    def _wait(self) -> list[Any]:
-        while True:
-            selecting.select([self._driver.read_fd], [], [])
-            messages = self._driver.receive()
-            if messages:
-                return messages
+        self._driver.deliver()
 
     def _pause(self, pause_s: float) -> list[Any]:
         """What arrives within a pause; it is cut short by what cannot wait."""
         end_s = time.monotonic() + pause_s
         messages: list[Any] = []
         while (left_s := end_s - time.monotonic()) > 0:
-            if selecting.select([self._driver.read_fd], [], [], left_s)[0]:
+            if select.select([self._driver.read_fd], [], [], left_s)[0]:
                 try:
                     arrived = self._driver.receive()
                 except ClosedError:  # what it sent before is still committed; its end is met again at the next wait
@@ -113,7 +105,7 @@ class Recorder:
         with self._engine.connect() as connection:
             workflow = dict(queries.workflow_row(connection))
             unfinished = queries.unfinished(connection)
-            ended = sum(queries.count_states(connection).values()) - len(unfinished)
+            counts = queries.count_states(connection)
             durations = queries.recent_durations(connection)
             period_s = lease.holder(connection).period_s
         self._configurations = {entry.id: entry.configuration for entry in unfinished}
@@ -121,7 +113,8 @@ class Recorder:
             records.OPENED,
             workflow=workflow,
             unfinished=[[e.id, e.configuration, e.attempt, e.failures] for e in unfinished],
-            ended=ended,
+            ended=sum(counts.values()) - len(unfinished),
+            succeeded=counts.get(State.FINISHED, 0),
             durations=durations,
             period_s=period_s,
         )
@@ -149,7 +142,7 @@ class Recorder:
             if not told:
                 self._say(records.WAITING, allocation=holder.allocation, host=holder.host)
                 told = True
-            if selecting.select([self._driver.read_fd], [], [], LEASE_POLL_S)[0]:
+            if select.select([self._driver.read_fd], [], [], LEASE_POLL_S)[0]:
                 self._driver.receive()  # nothing but the driver's end can come while it waits
 
     def _has_ended(self, holder: lease.Holder) -> bool:
@@ -237,12 +230,11 @@ class Recorder:
 
     def _write_arrays(self) -> None:
         """results.h5 follows at the end; the search is none the worse when it cannot."""
-        from hpcsearch.workflow.results_h5 import write_arrays  # takes longer to import than all the rest
+        from hpcsearch.workflow.results_h5 import write_results_h5  # takes longer to import than all the rest
 
         try:
-            with self._engine.connect() as connection:
-                write_arrays(connection, self._layout.arrays)
-        except OSError as error:
+            write_results_h5(self._layout)
+        except (OSError, HpcsearchError) as error:
             self._say(records.BUSY, reason=f"results.h5 cannot be written: {error}", for_s=0.0)
 
     def _close(self, message: dict[str, Any]) -> None:

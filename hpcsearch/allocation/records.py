@@ -17,7 +17,7 @@ CLOSE = "close"  # outcome, finished
 
 # Recorder to driver.
 WAITING = "waiting"  # another driver holds the lease: allocation, host
-OPENED = "opened"  # workflow, unfinished, ended, durations
+OPENED = "opened"  # workflow, unfinished, ended, succeeded, durations
 OUTCOMES = "outcomes"  # results: [[configuration, objective or null], ...], last
 COMMITTED = "committed"  # number, evaluations: [[id, configuration], ...] that are PROPOSED now, full, commit_s
 BUSY = "busy"  # reason, for_s: the database does not take writes; the recorder goes on trying

@@ -145,7 +145,10 @@ def prepare(
 ) -> Release | None:
     """What gives nodes of this allocation back; None where there is none to give, or the site takes none."""
     job_id = os.environ.get("HPCSEARCH_SCHEDULER_ID")
-    if not plan.release or not job_id or len(nodes) == 1:
+    if not job_id or len(nodes) == 1:
+        return None
+    if not plan.release:
+        log.info("site %s takes no nodes back early: all %d stay to the end", plan.site, len(nodes))
         return None
     folder = Layout(Path(plan.directory)).allocation(plan.allocation)
     return Release(loop, folder, job_id, nodes, empty, on_released)

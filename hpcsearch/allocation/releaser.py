@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import dataclasses
-import select
 import signal
 import sys
 from pathlib import Path
@@ -24,15 +23,14 @@ def main(folder: Path, job_id: str) -> None:
     driver = standard_channel()
     site = read_site(folder / "site.json")
     while True:
-        select.select([driver.read_fd], [], [])
         try:
-            messages = driver.receive()
+            messages = driver.wait()
         except ClosedError:
             return
         for message in messages:
             outcome = schedulers.release(site, job_id, message["keep"], message["leave"], folder)
             driver.send(dataclasses.asdict(outcome))
-            driver.flush()
+            driver.deliver()
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from hpcsearch.allocation.executor import Ended, Listener
-from hpcsearch.allocation.launch import Host, agent_argv
+from hpcsearch.allocation.launch import Host, agent_argv, survives_signals
 from hpcsearch.allocation.loop import Loop
 from hpcsearch.allocation.nodes import Placement, plan_slots
 from hpcsearch.allocation.peer import Peer
@@ -102,7 +102,7 @@ class SlotExecutor:
         self._closing = True
         running = [agent.peer for agent in self._agents.values() if agent.peer is not None]
         for peer in running:
-            peer.send({"op": protocol.EXIT})
+            peer.hang_up()  # all at once; a launcher is told by nothing else, for it would find its agent gone
         for peer in running:
             peer.stop(protocol.BEAT_S)
 
@@ -128,11 +128,13 @@ class SlotExecutor:
     def _start_agent(self, agent: _Agent) -> None:
         self._starting += 1
         agent.heard_s = time.monotonic()
+        argv = agent_argv(agent.place, self._plan.launch)
         agent.peer = Peer(
             self._loop,
-            agent_argv(agent.place, self._plan.launch),
+            argv,
             lambda events: self._take(agent, events),
             lambda: self._agent_ended(agent),
+            own_session=survives_signals(argv, self._plan.launch),
         )
 
     def _take(self, agent: _Agent, events: list[list[Any]]) -> None:

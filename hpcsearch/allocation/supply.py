@@ -25,12 +25,16 @@ SPARES_BELOW_S = 1.0
 
 @dataclass(frozen=True)
 class Demand:
-    """What the slots need: how many there are, how many have nothing to do, how many are at work, and how fast."""
+    """What the slots need: how many there are, how many have nothing to do, how many are at work, and how fast.
+
+    ``free`` are those that will get something; ``room`` is how many evaluations may be started in all.
+    """
 
     slots: int
     free: int
     busy: int
     median_s: float | None
+    room: float
 
 
 class Supply:
@@ -123,7 +127,7 @@ class Supply:
     def replenish(self, demand: Demand) -> None:
         """Asks the search for what will be needed by the time it has answered."""
         proposals = self._proposals
-        room = self._budget_left - self.coming
+        room = min(self._budget_left, demand.room - len(self._pool)) - self.coming
         if proposals.exhausted or room <= 0:
             return
         if not proposals.started and (demand.busy or not self._pool):

@@ -155,13 +155,15 @@ class Tail:
     ) -> None:
         quantiles = (durations.quantile(point / (POINTS - 1)) for point in range(POINTS))
         outlook = Outlook([duration_s for duration_s in quantiles if duration_s is not None])
-        left_s = {name: [0.0] * len(node.loads) for name, node in table.nodes.items()}
+        slots_s = {placement: 0.0 for node in table.nodes.values() for placement in node.open}
         for placement, begun_s in running:
-            node = table.nodes.get(placement.node)
-            if node is not None and node.loads[placement.slot]:
+            if placement in slots_s and table.nodes[placement.node].loads[placement.slot]:
                 age_s = 0.0 if begun_s is None else now_s - begun_s
-                left_s[placement.node][placement.slot] += max(BUSY_S, outlook.left_s(age_s))
-        awake = [node for node in table.nodes.values() if node.name not in table.resting]
+                slots_s[placement] += max(BUSY_S, outlook.left_s(age_s))
+        left_s: dict[str, list[float]] = {name: [] for name in table.nodes}
+        for placement, slot_s in slots_s.items():
+            left_s[placement.node].append(slot_s)
+        awake = [node for node in table.nodes.values() if node.name not in table.resting and left_s[node.name]]
         self._chosen = takers(awake, self._first, left_s, left, outlook.mean_s)
-        self._among = len(awake)
+        self._among = len(table.nodes) - len(table.resting)
         self._lasts_to_s = now_s + max(CHOICE_LASTS * outlook.mean_s, CHOICE_LASTS_PER_SLOT_S * table.slots)

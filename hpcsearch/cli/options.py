@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
+
+from hpcsearch.cli import completion
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -47,11 +50,59 @@ class SearchArgument(click.ParamType[tuple[str, str]]):
         return name, text
 
 
-root = click.option(
-    "--root", metavar="DIR", help="The folder of workflows; by default $HPCSEARCH_ROOT, else ./workflows."
+def _each_once(
+    ctx: click.Context, param: click.Parameter, value: tuple[tuple[str, str], ...]
+) -> tuple[tuple[str, str], ...]:
+    names = [name for name, _ in value]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise click.BadParameter(f"{twice!r} is given twice.", ctx, param)
+    return value
+
+
+search_argument = click.option(
+    "--search-arg",
+    "search_arguments",
+    type=SearchArgument(),
+    multiple=True,
+    callback=_each_once,
+    metavar="NAME=VALUE",
+    help="A setting of the strategy; may be repeated. For grid: points=10, points_of=lr:5,units:3.",
 )
-workflow = click.argument("workflow", metavar="WF")
+root = click.option(
+    "--root",
+    metavar="DIR",
+    shell_complete=completion.folders,
+    help="The folder of workflows; by default $HPCSEARCH_ROOT, else what 'hpcsearch config' has, else ./workflows.",
+)
+workflow = click.argument("workflow", metavar="WF", shell_complete=completion.workflows)
+problem = click.option(
+    "--problem", "-p", metavar="REF", help="The problem: problem.py, file.py:name or pkg.module:name."
+)
+run = click.option("--run", "-r", metavar="REF", help="The run function, written in the same ways.")
+seed = click.option("--seed", type=int, help="Makes a search with one slot reproducible.")
+import_limit = click.option(
+    "--import-limit",
+    "import_limit_s",
+    type=float,
+    default=120,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long problem and run function may take to be imported.",
+)
+smoke = click.option(
+    "--smoke",
+    is_flag=True,
+    help="Run the first configuration alone, before all others, and end when it fails (exit code 10): on site local "
+    "here and now, elsewhere at the beginning of the allocation.",
+)
+yes = click.option("--yes", "-y", is_flag=True, help="Do not ask, however many configurations a grid has.")
 wait = click.option("--wait", is_flag=True, help="Stay until the allocation has ended, and show how it goes.")
+
+
+def confirm_on_terminal() -> Callable[[str], bool] | None:
+    """What asks the user a question; None where nobody sits at a terminal."""
+    return click.confirm if sys.stdin.isatty() and sys.stdout.isatty() else None
 
 
 def output_format(*choices: str) -> Callable[[Command], Command]:
@@ -63,14 +114,22 @@ def output_format(*choices: str) -> Callable[[Command], Command]:
 _RUNNING: tuple[tuple[tuple[str, ...], dict[str, Any], str], ...] = (
     (("--nodes", "-n"), {"type": int, "metavar": "N"}, "How many nodes."),
     (("--time", "-t", "walltime_s"), {"type": Walltime()}, "The walltime: minutes, or HH:MM:SS."),
-    (("--queue", "-q"), {"metavar": "QUEUE"}, "The site's queue (partition, QOS)."),
+    (
+        ("--queue", "-q"),
+        {"metavar": "QUEUE", "shell_complete": completion.queues},
+        "The site's queue (partition, QOS).",
+    ),
     (("--account", "-A"), {"metavar": "ACCOUNT"}, "Whom it is charged to (project)."),
     (
         ("--job-mode", "-j"),
         {"type": click.Choice(["serial", "mpi"])},
         "serial: evaluations are single processes that share nodes; mpi: comes with a later version.",
     ),
-    (("--site",), {"metavar": "SITE"}, "The machine, when it is not recognised by itself."),
+    (
+        ("--site",),
+        {"metavar": "SITE", "shell_complete": completion.sites},
+        "The machine, when it is not recognised by itself.",
+    ),
     (
         ("--chain",),
         {"type": int, "metavar": "K"},
@@ -78,6 +137,21 @@ _RUNNING: tuple[tuple[tuple[str, ...], dict[str, Any], str], ...] = (
     ),
     (("--evals-per-node",), {"type": int, "metavar": "K"}, "How many evaluations run on a node at once."),
     (("--max-evals",), {"type": int, "metavar": "N"}, "The budget: how many configurations are evaluated."),
+    (
+        ("--max-success",),
+        {"type": int, "metavar": "N"},
+        "End the search when N evaluations have succeeded.",
+    ),
+    (
+        ("--max-attempts",),
+        {"type": int, "metavar": "N"},
+        "Try an evaluation so often when its node is lost (or, with --retry-failed, when it fails).",
+    ),
+    (
+        ("--retry-failed/--no-retry-failed",),
+        {"default": None},
+        "Whether an evaluation that failed is tried again, too.",
+    ),
     (
         ("--eval-timeout", "eval_timeout_s"),
         {"type": float, "metavar": "SECONDS"},
@@ -97,14 +171,15 @@ _RUNNING: tuple[tuple[tuple[str, ...], dict[str, Any], str], ...] = (
 )
 
 
-def running(**changed: dict[str, Any]) -> Callable[[Command], Command]:
-    """The options of an allocation; ``changed`` gives further attributes of an option, by its first name."""
+def running(*only: str, **changed: dict[str, Any]) -> Callable[[Command], Command]:
+    """The options of an allocation: all, or ``only`` some; ``changed`` gives further attributes. All by first names."""
 
     def decorate(command: Command) -> Command:
         for names, attributes, text in reversed(_RUNNING):
             key = names[0].partition("/")[0].removeprefix("--").replace("-", "_")
-            more = changed.get(key, {})
-            command = click.option(*names, **{**attributes, **more, "help": text})(command)
+            if not only or key in only:
+                more = changed.get(key, {})
+                command = click.option(*names, **{**attributes, **more, "help": text})(command)
         return command
 
     return decorate

@@ -19,7 +19,7 @@ def command(workflow: str, wait: bool, root: str | None, **values: Any) -> int:
     """Continue the workflow WF (a name or a path) from its database.
 
     What is not given stays as it was. Refused while an allocation of it still waits or runs, and when its search is
-    done, unless --max-evals gives it more.
+    done, unless --max-evals or --max-success gives it more. Both may be lowered, but not below what has been done.
     """
     from hpcsearch.cli.submit import next_steps
     from hpcsearch.submission.resume import Changes, resume

@@ -22,10 +22,8 @@ def command() -> None:
 
 @command.command("hps")
 @click.argument("workflow", metavar="WF")
-@click.option(
-    "--problem", "-p", required=True, metavar="REF", help="The problem: problem.py, file.py:name or pkg.module:name."
-)
-@click.option("--run", "-r", required=True, metavar="REF", help="The run function, written in the same ways.")
+@options.problem
+@options.run
 @options.running(
     nodes={"required": True},
     time={"required": True},
@@ -34,46 +32,45 @@ def command() -> None:
     job_mode={"default": "serial", "show_default": True},
     chain={"default": 1, "show_default": True},
     evals_per_node={"default": 1, "show_default": True},
+    max_attempts={"default": 3, "show_default": True},
+    retry_failed={"default": False},
     slot_reuse={"default": "auto", "show_default": True},
     resumable={"default": False},
     bind={"default": True},
 )
-@click.option("--search", default="ambs", show_default=True, metavar="NAME", help="The strategy: ambs, random.")
-@click.option(
-    "--search-arg",
-    "search_arguments",
-    type=options.SearchArgument(),
-    multiple=True,
-    metavar="NAME=VALUE",
-    help="A setting of the strategy; may be repeated.",
-)
-@click.option("--seed", type=int, help="Makes a search with one slot reproducible.")
+@click.option("--search", default="ambs", show_default=True, metavar="NAME", help="The strategy: ambs, grid, random.")
+@options.search_argument
+@options.seed
 @click.option("--no-import", is_flag=True, help="Import nothing here: only look for the files and their names.")
-@click.option(
-    "--import-limit",
-    "import_limit_s",
-    type=float,
-    default=120,
-    show_default=True,
-    metavar="SECONDS",
-    help="How long these two may take to be imported.",
-)
+@options.import_limit
+@options.smoke
+@options.yes
 @click.option("--dry-run", is_flag=True, help="Check everything, print the job script and the command, submit nothing.")
 @options.wait
 @options.root
 def hps(dry_run: bool, wait: bool, search_arguments: tuple[tuple[str, str], ...], **values: Any) -> int:
-    """Submit a hyperparameter search under the name WF, which must not be taken."""
+    """Submit a hyperparameter search under the name WF, which must not be taken.
+
+    Where WF is named like a folder with problem.py and model_run.py, --problem and --run may be left out.
+    """
+    from hpcsearch.cli.defaults import notes
+    from hpcsearch.project import find_problem
     from hpcsearch.submission.api import dry_run as try_out
     from hpcsearch.submission.api import submit_request
     from hpcsearch.submission.request import Request
     from hpcsearch.submission.steps import Steps
 
-    request = Request(search_arguments=dict(search_arguments), **values)
+    found = find_problem(values["workflow"], values.pop("problem"), values.pop("run"))
+    request = Request(problem=found.problem, run=found.run, search_arguments=dict(search_arguments), **values)
     steps = Steps(sys.stdout)
+    for note in notes(click.get_current_context()):
+        steps.say(note)
+    if found.sentence:
+        steps.say(found.sentence)
     if dry_run:
         try_out(request, steps)
         return 0
-    submitted = submit_request(request, steps)
+    submitted = submit_request(request, steps, options.confirm_on_terminal())
     if wait:
         from hpcsearch.cli.waiting import wait_for
 

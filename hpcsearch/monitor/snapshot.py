@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ class Snapshot:
     search: str
     minimize: bool
     max_evals: int | None
+    max_success: int | None
     counts: Mapping[State, int]
     slots: int  # on the nodes that are up
     best: Record | None
@@ -102,6 +104,7 @@ def take_snapshot(layout: Layout, heard: Heard | None = None, with_nodes: bool =
         search=workflow["search"],
         minimize=bool(workflow["minimize"]),
         max_evals=workflow["max_evals"],
+        max_success=json.loads(workflow["settings"]).get("max_success"),
         counts=counts,
         slots=sum(node["slots"] or 0 for node in nodes if node["state"] == "UP" and node["allocation"] in live),
         best=record(best[0]) if best else None,

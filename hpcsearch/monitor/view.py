@@ -66,6 +66,7 @@ def status_values(snapshot: Snapshot) -> dict[str, Any]:
         "search": snapshot.search,
         "minimize": snapshot.minimize,
         "max_evals": snapshot.max_evals,
+        "max_success": snapshot.max_success,
         "ended": snapshot.ended,
         "counts": {state.value: snapshot.counts.get(state, 0) for state in State},
         "slots": snapshot.slots,
@@ -97,6 +98,8 @@ def _facts(snapshot: Snapshot) -> list[tuple[str, str]]:
     best, counts = snapshot.best, snapshot.counts
     goal = "minimises" if snapshot.minimize else "maximises"
     budget = "no limit" if snapshot.max_evals is None else f"{snapshot.max_evals}"
+    if snapshot.max_success is not None:
+        budget += f", or until {snapshot.max_success} have succeeded"
     rows = [
         ("Workflow", f"{snapshot.name}, in {snapshot.directory}"),
         ("State", state_of(snapshot) + (f": {snapshot.outcome}" if snapshot.outcome else "")),

@@ -97,11 +97,6 @@ class AmbsSearch:
         known = 0 if self._learned is None else self._learned.told
         return self._history.told - known >= max(1, int(_GROWTH * known))
 
-    @property
-    def fitted(self) -> bool:
-        """Whether there is a model to ask."""
-        return self._learned is not None
-
     def refit(self, rng: np.random.Generator) -> None:
         """Fits the models to all that has been told."""
         from hpcsearch.search.forest import ForestFit  # scikit-learn takes long to import, and the design does without

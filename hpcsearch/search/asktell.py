@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from hpcsearch.evaluation import Configuration
-from hpcsearch.search.base import Outcome, Setting, Strategy
+from hpcsearch.search.base import FiniteStrategy, Outcome, Setting, Strategy
 
 #: A strategy is asked this often for what its duplicates left open.
 _ATTEMPTS = 3
@@ -34,6 +35,7 @@ class Search:
         self._setting = setting
         self._encoding = setting.encoding
         self._seed = seed
+        self._finite = strategy if isinstance(strategy, FiniteStrategy) else None
         self._started = False
         self._told: dict[Any, bool] = {}  # every known configuration by key: True once told, False while pending
         self._starting_points = [dict(point) for point in setting.problem.starting_points][::-1]
@@ -43,8 +45,21 @@ class Search:
 
     @property
     def exhausted(self) -> bool:
-        """Whether every configuration of a finite space has been proposed or told: ``ask`` has nothing more to give."""
-        return len(self._told) >= self._size
+        """Whether ``ask`` has nothing more to give.
+
+        Every configuration of a finite space has been proposed or told, or all that a finite strategy suggests.
+        """
+        if len(self._told) >= self._size:
+            return True
+        return self._finite is not None and self._finite.exhausted and not self._starting_points
+
+    @property
+    def planned(self) -> float | None:
+        """How many configurations a finite strategy suggests in all; None for one that goes on as long as it is asked.
+
+        Starting points that are not among its own come in addition.
+        """
+        return None if self._finite is None else self._finite.size
 
     def ask(self, n: int = 1) -> list[Configuration]:
         """Proposes ``n`` legal configurations of plain Python values; they are pending from now on.
@@ -57,11 +72,15 @@ class Search:
         chosen: list[Configuration] = []
         while self._starting_points and len(chosen) < n:
             self._take([self._starting_points.pop()], n, chosen)
-        for _ in range(_ATTEMPTS):
+        # A finite strategy suggests from its beginning on, also where most of that is known from an earlier allocation.
+        for _ in range(_ATTEMPTS) if self._finite is None else itertools.count():
             if len(chosen) >= n or self.exhausted:
                 break
-            self._take(self.strategy.ask(n - len(chosen)), n, chosen)
-        if len(chosen) < n and not self.exhausted:
+            suggestions = self.strategy.ask(n - len(chosen))
+            if not suggestions and self._finite is not None:
+                break
+            self._take(suggestions, n, chosen)
+        if len(chosen) < n and not self.exhausted and self._finite is None:
             self._fill(n, chosen)
         self.strategy.pending(chosen)
         return chosen

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from hpcsearch.evaluation import Configuration
 
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from ConfigSpace import ConfigurationSpace
 
     from hpcsearch.search.encoding import Encoding
-
-#: One point of the space, as plain Python values; inactive hyperparameters are absent.
 
 #: A configuration and what came of it; ``None`` means that the evaluation failed.
 Outcome = tuple[Configuration, float | None]
@@ -86,4 +84,20 @@ class Strategy(Protocol):
         An objective is finite and greater is better, whatever the problem's sense; ``None`` is a failure.
         Each configuration is told once. It may never have been pending: a resumed search is told all that is recorded.
         """
+        ...
+
+
+@runtime_checkable
+class FiniteStrategy(Strategy, Protocol):
+    """A strategy that has only so many configurations to suggest: the search ends with the last of them.
+
+    It suggests each once, whatever is known already, and nothing is drawn at random behind it.
+    """
+
+    #: Whether the last ``ask`` has come to the end.
+    exhausted: bool
+
+    @property
+    def size(self) -> float:
+        """How many there are: announced before they are run. Infinite where that takes too long to tell."""
         ...

@@ -7,9 +7,9 @@ are ConfigSpace's own; spaces without them never touch its (slow) configuration 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from operator import itemgetter
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from ConfigSpace import ConfigurationSpace
@@ -25,6 +25,9 @@ _ABSENT = object()
 
 #: Draws without a single legal row before a space is given up as one that forbids nearly everything.
 _FRUITLESS_DRAWS = 200_000
+
+#: Rows that are made at once on a walk through all combinations.
+_BLOCK = 4096
 
 
 class Encoding:
@@ -97,8 +100,8 @@ class Encoding:
         legal = ~np.isinf(rows).any(axis=1)
         if not self.constrained:
             return np.asarray(legal & ~np.isnan(rows).any(axis=1))
-        active = self._active(rows)
-        return np.asarray(legal & (active == ~np.isnan(rows)).all(axis=1) & self._allowed(rows))
+        active = self.active(rows)
+        return np.asarray(legal & (active == ~np.isnan(rows)).all(axis=1) & self.allowed(rows))
 
     def decode(self, rows: Array) -> list[Configuration]:
         """Configurations of plain values, inactive hyperparameters left out."""
@@ -130,21 +133,45 @@ class Encoding:
         features = np.hstack([column.features(rows[:, index]) for index, column in enumerate(self.columns)])
         return features if features.shape[1] else np.zeros((len(rows), 1))
 
+    def walk(self, numbers: Sequence[Array | None]) -> Iterator[Array]:
+        """Rows of all combinations of these numbers, one array for each column, a block at a time in a fixed order.
+
+        What is inactive is NaN, and no row comes twice. Columns whose numbers are None stay NaN. Forbidden rows are
+        among them; see :meth:`allowed`. Only a few blocks are held at any time.
+        """
+        conditions = dict(self._conditions)
+        waiting = [(0, np.full((1, len(self.columns)), np.nan))]
+        while waiting:
+            index, rows = waiting.pop()
+            while index < len(self.columns) and numbers[index] is None:
+                index += 1
+            if index == len(self.columns):
+                yield rows
+                continue
+            of_column = cast(Array, numbers[index])
+            size = max(1, _BLOCK // len(of_column))
+            if len(rows) > size:
+                starts = range(0, len(rows), size)
+                waiting.extend((index, rows[start : start + size]) for start in reversed(starts))
+                continue
+            active = self._satisfied(conditions.get(index, ()), rows)
+            times = np.where(active, len(of_column), 1)
+            grown = np.repeat(rows, times, axis=0)
+            grown[np.repeat(active, times), index] = np.tile(of_column, int(active.sum()))
+            waiting.append((index + 1, grown))
+
     def enumerate(self, limit: int) -> Array | None:
         """Every legal row of a finite space, or None if there are more than ``limit`` (before forbidden clauses)."""
-        if math.isinf(self.size_bound):
+        if any(column.size > limit for column in self.columns):
             return None
-        rows = np.full((1, len(self.columns)), np.nan)
-        conditions = dict(self._conditions)
-        for index, column in enumerate(self.columns):
-            active = self._satisfied(conditions.get(index, ()), rows)
-            if active.sum() * column.size + (~active).sum() > limit:
+        found = [np.empty((0, len(self.columns)))]
+        count = 0
+        for rows in self.walk([column.all_numbers() for column in self.columns]):
+            count += len(rows)
+            if count > limit:
                 return None
-            numbers = column.all_numbers()
-            grown = np.repeat(rows[active], len(numbers), axis=0)
-            grown[:, index] = np.tile(numbers, int(active.sum()))
-            rows = np.concatenate([rows[~active], grown])
-        return rows[self._allowed(rows)]
+            found.append(rows[self.allowed(rows)])
+        return np.concatenate(found)
 
     def _make_key(self) -> Callable[[Mapping[str, Any]], Hashable]:
         """Of a configuration: equal for equal values, whatever the order of its names."""
@@ -164,10 +191,10 @@ class Encoding:
         return key
 
     def _prune(self, rows: Array) -> Array:
-        rows[~self._active(rows)] = np.nan
-        return rows[self._allowed(rows)]
+        rows[~self.active(rows)] = np.nan
+        return rows[self.allowed(rows)]
 
-    def _active(self, rows: Array) -> Mask:
+    def active(self, rows: Array) -> Mask:
         """What is active in each row; parents stand before children in a row, so one pass settles chains."""
         active = np.ones(rows.shape, dtype=np.bool_)
         settled = rows.copy()
@@ -183,7 +210,8 @@ class Encoding:
             satisfied &= condition.satisfied_by_vector_array(rows.T)
         return satisfied
 
-    def _allowed(self, rows: Array) -> Mask:
+    def allowed(self, rows: Array) -> Mask:
+        """Which rows no clause forbids."""
         allowed = np.ones(len(rows), dtype=np.bool_)
         for is_forbidden in self._forbidden:
             allowed &= ~is_forbidden(rows)

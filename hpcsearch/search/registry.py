@@ -5,9 +5,6 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
-import math
-import types
-import typing
 from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -15,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from hpcsearch.errors import SearchError
 from hpcsearch.runfunction import Reference, load
+from hpcsearch.search.arguments import check_arguments
 
 if TYPE_CHECKING:
     from hpcsearch.search.asktell import Search
@@ -26,10 +24,9 @@ GROUP = "hpcsearch.search"
 #: What is here, also where the package is used from a checkout that is not installed.
 BUILT_IN: Mapping[str, str] = {
     "ambs": "hpcsearch.search.ambs:AmbsSearch",
+    "grid": "hpcsearch.search.grid:GridSearch",
     "random": "hpcsearch.search.random:RandomSearch",
 }
-
-_BOOLEANS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
 
 def create(
@@ -94,62 +91,6 @@ def find(name: str) -> Callable[..., Strategy]:
         raise SearchError(
             f"Strategy {name!r} cannot be imported: {error}.", f"Install what it needs; it is {known[name]}."
         ) from error
-
-
-def check_arguments(name: str, strategy: Callable[..., Strategy], arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments with text converted to the types that the strategy states.
-
-    Raises:
-        SearchError: an argument that the strategy does not have, or text that is not of its type.
-    """
-    known = dict(list(inspect.signature(strategy).parameters.items())[1:])
-    open_ended = any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values())
-    hints = typing.get_type_hints(strategy.__init__ if inspect.isclass(strategy) else strategy)
-    checked = {}
-    for key, value in arguments.items():
-        if key not in known and not open_ended:
-            near = difflib.get_close_matches(key, known, n=1)
-            guess = f" Did you mean {near[0]}?" if near else ""
-            raise SearchError(f"Strategy {name!r} has no argument {key!r}.{guess}", _describe(known))
-        checked[key] = _convert(name, key, value, hints.get(key, str)) if isinstance(value, str) else value
-    return checked
-
-
-def _describe(known: Mapping[str, inspect.Parameter]) -> str:
-    if not known:
-        return "It takes no arguments."
-    return "Its arguments and defaults: " + ", ".join(f"{key}={known[key].default}" for key in known) + "."
-
-
-def _convert(name: str, key: str, text: str, wanted: Any) -> Any:
-    options = typing.get_args(wanted) if typing.get_origin(wanted) in (types.UnionType, typing.Union) else (wanted,)
-    if type(None) in options and text.lower() == "none":
-        return None
-    for option in options:
-        convert = _CONVERTERS.get(option)
-        if convert is not None:
-            try:
-                return convert(text)
-            except (ValueError, KeyError):
-                continue
-    words = " or ".join(getattr(option, "__name__", str(option)).replace("NoneType", "none") for option in options)
-    raise SearchError(f"Argument {key}={text} of strategy {name!r} is not of type {words}.", f"Give {key} as {words}.")
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(text)
-    return value
-
-
-_CONVERTERS: Mapping[Any, Callable[[str], Any]] = {
-    int: int,
-    float: _finite,
-    bool: lambda text: _BOOLEANS[text.lower()],
-    str: str,
-    Any: str,
-}
 
 
 def _as_strategy(name: str, found: Any) -> Callable[..., Strategy]:

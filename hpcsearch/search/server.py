@@ -21,7 +21,6 @@ The end of standard input ends it. What a problem file or a library prints goes 
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
@@ -31,14 +30,13 @@ from typing import TYPE_CHECKING, Any
 
 from hpcsearch.errors import HpcsearchError, SearchError
 from hpcsearch.search import create
+from hpcsearch.worker.channel import ClosedError, standard_channel
 
 if TYPE_CHECKING:
     from hpcsearch.search.asktell import Search
 
 Message = Mapping[str, Any]
 Reply = dict[str, Any]
-
-_READ_BYTES = 1 << 20
 
 
 class Server:
@@ -100,62 +98,32 @@ _HANDLERS: Mapping[str, Callable[[Server, Message], Reply | None]] = {
 
 def main() -> int:
     """Serves until standard input ends; returns the exit code."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal is the driver's to answer
-    incoming, outgoing = _take_descriptors()
-    server = Server()
-    rest = b""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # the driver hears them, and closes the conversation in its time
+    driver, server = standard_channel(), Server()
     try:
-        while chunk := os.read(incoming, _READ_BYTES):
-            *lines, rest = (rest + chunk).split(b"\n")
-            replies, ended = _answer(server, lines)
-            _write(outgoing, replies)
-            if ended:
-                return 1
-    except BrokenPipeError:
-        pass  # nobody is there to read the answer: the driver has gone
-    return 0
+        while True:
+            for message in driver.wait():
+                reply = _answer(server, message)
+                if reply is not None:
+                    driver.send(reply)
+                    if reply["op"] == "failed":
+                        driver.deliver()
+                        return 1
+            driver.deliver()
+    except ClosedError:  # the driver has gone, or needs no more
+        return 0
 
 
-def _answer(server: Server, lines: list[bytes]) -> tuple[bytes, bool]:
-    """The answers to whole lines as bytes, and whether the last of them is a failure."""
-    replies: list[bytes] = []
-    for line in lines:
-        try:
-            reply = server.handle(json.loads(line))
-            if reply is not None:
-                replies.append(_line(reply))
-        except Exception as error:  # noqa: BLE001 - whatever a problem or a strategy raises is for the driver to know
-            if not isinstance(error, HpcsearchError):
-                traceback.print_exc()
-            return b"".join([*replies, _line(_failure(error))]), True
-    return b"".join(replies), False
-
-
-def _failure(error: Exception) -> Reply:
-    kind = type(error).__name__
-    if isinstance(error, HpcsearchError):
-        return {"op": "failed", "kind": kind, "message": error.message, "hint": error.hint}
-    return {"op": "failed", "kind": kind, "message": f"The search failed: {kind}: {error}", "hint": ""}
-
-
-def _line(reply: Reply) -> bytes:
-    return json.dumps(reply, separators=(",", ":")).encode() + b"\n"
-
-
-def _take_descriptors() -> tuple[int, int]:
-    """Keeps the pipes for the protocol alone: 0 becomes empty, and what is printed to 1 goes to 2."""
-    incoming, outgoing = os.dup(0), os.dup(1)
-    empty = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(empty, 0)
-    os.close(empty)
-    os.dup2(2, 1)
-    return incoming, outgoing
-
-
-def _write(descriptor: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
+def _answer(server: Server, message: Message) -> Reply | None:
+    try:
+        return server.handle(message)
+    except Exception as error:  # noqa: BLE001 - whatever a problem or a strategy raises is for the driver to know
+        kind = type(error).__name__
+        if isinstance(error, HpcsearchError):
+            return {"op": "failed", "kind": kind, "message": error.message, "hint": error.hint}
+        traceback.print_exc()
+        return {"op": "failed", "kind": kind, "message": f"The search failed: {kind}: {error}", "hint": ""}
 
 
 if __name__ == "__main__":

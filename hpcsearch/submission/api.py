@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpcsearch import schedulers
+from hpcsearch.search.arguments import check_arguments
+from hpcsearch.search.registry import find
 from hpcsearch.sites import Site, limits
 from hpcsearch.sites.find import find_site
 from hpcsearch.submission.announcing import announce, say_dropped
@@ -17,6 +19,8 @@ from hpcsearch.submission.chain import BUSY_TIMEOUT_S, check_chain, follow, with
 from hpcsearch.submission.creating import Orders, created
 from hpcsearch.submission.names import look_up
 from hpcsearch.submission.request import Request
+from hpcsearch.submission.size import Confirm, announce_size, confirm_size
+from hpcsearch.submission.smoke import on_the_spot, refuse_impossible, try_out
 from hpcsearch.submission.steps import Steps
 from hpcsearch.submission.validation import Checked, Validation
 from hpcsearch.workflow.layout import Layout, refuse_taken, workflows_root
@@ -100,12 +104,19 @@ def submit(
     return submit_request(request, Steps(None))
 
 
-def submit_request(request: Request, steps: Steps) -> Submitted:
-    """Takes a request through all steps; raises HpcsearchError, and then nothing is left of it."""
+def submit_request(request: Request, steps: Steps, confirm: Confirm | None = None) -> Submitted:
+    """Takes a request through all steps; ``confirm`` asks the user where there is one to be asked.
+
+    Raises:
+        HpcsearchError: it was refused; then nothing is left of it.
+    """
     from hpcsearch.sites.render import render_job_script
 
     layout, site = refuse_early(request)
     orders, checked = _orders(request, layout, site, steps)
+    confirm_size(request, checked.planned, confirm)
+    if request.smoke and on_the_spot(site):
+        try_out(request, checked, orders.cwd, steps)
     with contextlib.ExitStack() as undo:
         with steps.step("Creating workflow database"):
             undo.enter_context(created(orders, request, checked))
@@ -136,7 +147,9 @@ def dry_run(request: Request, steps: Steps) -> None:
 def _orders(request: Request, layout: Layout, site: Site, steps: Steps) -> tuple[Orders, Checked]:
     cwd = Path.cwd()
     checked = validate(request, cwd, steps)
-    return Orders(layout, site, checked.run, checked.names, cwd, vars(request)), checked
+    announce_size(request, checked.planned, steps)
+    facts = {**vars(request), "smoke": request.smoke and not on_the_spot(site)}
+    return Orders(layout, site, checked.run, checked.names, cwd, facts), checked
 
 
 def refuse_early(request: Request) -> tuple[Layout, Site]:
@@ -153,6 +166,7 @@ def refuse_early(request: Request) -> tuple[Layout, Site]:
     site = find_site(request.site, queue=request.queue)
     limits.check_request(site, request.queue, request.nodes, request.walltime_s, request.account)
     check_chain(site, request.queue, request.chain)
+    refuse_impossible(request, site)
     return layout, site
 
 
@@ -163,6 +177,8 @@ def validate(request: Request, cwd: Path, steps: Steps) -> Checked:
             problem = look_up(request.problem, "Problem", cwd)
         with steps.step("Validating run (names only)"):
             run = look_up(request.run, "run", cwd)
+        if not request.search.partition(":")[0].endswith(".py"):  # one of the user's own is imported by nobody here
+            check_arguments(request.search, find(request.search), request.search_arguments)
         return Checked(problem, run, (), False, ())
     with Validation(request, cwd) as children:
         with steps.step("Validating Problem"):
@@ -178,6 +194,7 @@ def validate(request: Request, cwd: Path, steps: Steps) -> Checked:
         known["minimize"],
         tuple(known["design"]),
         tuple(known["spares"]),
+        known["planned"],
     )
 
 

@@ -1,4 +1,4 @@
-"""The process that imports a user's file to check it: ``python -m hpcsearch.submission.child problem|run <JSON>``.
+"""The process that has to do with a user's file: ``python -m hpcsearch.submission.child problem|run|smoke <JSON>``.
 
 What the user's code prints goes to standard error. The answer, one JSON object, goes to the file that the arguments
 name, so that nothing which is left running can hold it up.
@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from hpcsearch.errors import HpcsearchError, ProblemError
+from hpcsearch.errors import HpcsearchError, ProblemError, SearchError
+from hpcsearch.evaluation import Configuration
 
 Answer = dict[str, Any]
 
@@ -36,7 +39,7 @@ def check_problem(arguments: Mapping[str, Any]) -> Answer:
     reference = Reference.parse(arguments["reference"], "Problem", Path(arguments["cwd"]))
     loaded = load(reference)
 
-    from hpcsearch.problem import HpProblem
+    from hpcsearch.problem import HpProblem, to_configuration
     from hpcsearch.search import create
 
     if not isinstance(loaded, HpProblem):
@@ -47,8 +50,15 @@ def check_problem(arguments: Mapping[str, Any]) -> Answer:
     if not loaded.names:
         raise ProblemError(f"{arguments['reference']} has no hyperparameters.", "Add some with add_hyperparameter.")
     search = create(arguments["search"], loaded, arguments["seed"], **arguments["search_arguments"])
-    wanted = design_size(len(loaded.starting_points), arguments["slots"], arguments["max_evals"])
-    design = search.ask(wanted)
+    if search.planned == 0 and not loaded.starting_points:
+        raise SearchError(f"The {arguments['search']} has no configuration that the problem allows.")
+    limits = [limit for limit in (arguments["max_evals"], arguments["max_success"]) if limit is not None]
+    wanted = design_size(len(loaded.starting_points), arguments["slots"], min(limits, default=None))
+    design: list[Configuration] = []
+    if arguments["smoke"] and not loaded.starting_points and search.planned is None:
+        design.append(to_configuration(loaded.space.get_default_configuration()))
+        search.pending(design)
+    design += search.ask(wanted - len(design))
     spares = max(_SPARES, _SPARES_PER_SLOT * arguments["slots"])
     if arguments["max_evals"] is not None:
         spares = min(spares, arguments["max_evals"] - len(design))
@@ -58,6 +68,7 @@ def check_problem(arguments: Mapping[str, Any]) -> Answer:
         "minimize": loaded.minimize,
         "design": design,
         "spares": search.ask(spares) if spares > 0 else [],
+        "planned": search.planned,
     }
 
 
@@ -84,7 +95,35 @@ def check_run(arguments: Mapping[str, Any]) -> Answer:
     return {"reference": str(reference)}
 
 
-_CHECKS: Mapping[str, Callable[[Mapping[str, Any]], Answer]] = {"problem": check_problem, "run": check_run}
+def try_out(arguments: Mapping[str, Any]) -> Answer:
+    """Runs one configuration as a slot would; gives its objective, or why there is none. Tracebacks are printed.
+
+    Raises:
+        LoadError: the run function cannot be loaded, or cannot be called with the hyperparameters.
+    """
+    from hpcsearch.reference import Reference, load
+    from hpcsearch.runfunction import as_run_function, failure_from, normalise
+    from hpcsearch.worker import context
+
+    reference = Reference.parse(arguments["reference"], "run", Path(arguments["cwd"]))
+    run = as_run_function(load(reference), arguments["names"])
+    configuration, ends_at_s = arguments["configuration"], time.monotonic() + arguments["limit_s"]
+    current = context.CurrentEvaluation(1, 1, 0, configuration, arguments["folder"], ends_at_s)
+    context.enter(current, lambda _step, _metrics: None)
+    signal.setitimer(signal.ITIMER_REAL, arguments["limit_s"])  # whoever has waited for it knows what SIGALRM means
+    try:
+        return {"objective": normalise(run(configuration)).objective}
+    except BaseException as error:  # noqa: BLE001 - whatever ends it is what the user wants to know
+        failure = failure_from(error)
+        print(failure.traceback, flush=True)
+        return {"kind": failure.kind, "text": failure.message}
+
+
+_CHECKS: Mapping[str, Callable[[Mapping[str, Any]], Answer]] = {
+    "problem": check_problem,
+    "run": check_run,
+    "smoke": try_out,
+}
 
 
 def main() -> None:

@@ -23,7 +23,17 @@ from hpcsearch.workflow.layout import Layout
 LEASE_PERIOD_S = 10.0
 
 #: What an allocation takes over from the one before unless told otherwise; the rest of its facts are in its own row.
-SETTINGS = ("evals_per_node", "eval_timeout_s", "resumable", "slot_reuse", "bind")
+SETTINGS = (
+    "evals_per_node",
+    "eval_timeout_s",
+    "max_success",
+    "max_attempts",
+    "retry_failed",
+    "resumable",
+    "slot_reuse",
+    "bind",
+    "smoke",
+)
 
 
 @dataclass(frozen=True)
@@ -59,7 +69,7 @@ class Orders:
             job_mode=facts["job_mode"],
             nodes=facts["nodes"],
             walltime_s=facts["walltime_s"],
-            launch=Launch(site.launcher.kind, site.launcher.agent_arguments),
+            launch=Launch(site.launcher.kind, site.launcher.agent_arguments, site.launcher.program),
             release=site.release != "none",
             cores=queue.cpus_per_node // node.threads_per_core or max(0, node.cores - len(node.reserved_cores)),
             reserved_cores=node.reserved_cores,
@@ -131,26 +141,26 @@ def _fill(draft: Layout, orders: Orders, request: Request, checked: Checked) -> 
 
     engine = database.writer(draft.database, create=True)
     try:
-        store.create(engine, _workflow_row(request, checked, orders.cwd), LEASE_PERIOD_S, checked.design)
+        store.create(engine, _workflow_row(request, checked, orders), LEASE_PERIOD_S, checked.design)
         store.add_allocation(engine, orders.row(1))
     finally:
         engine.dispose()
     write_plan(draft, orders.plan(1, checked.spares))
 
 
-def _workflow_row(request: Request, checked: Checked, cwd: Path) -> dict[str, Any]:
+def _workflow_row(request: Request, checked: Checked, orders: Orders) -> dict[str, Any]:
     return {
         "name": request.workflow,
         "problem": checked.problem,
         "run": checked.run,
-        "cwd": str(cwd),
+        "cwd": str(orders.cwd),
         "names": json.dumps(list(checked.names)),
         "minimize": int(checked.minimize),
         "search": request.search,
         "search_arguments": json.dumps(dict(request.search_arguments)),
         "seed": request.seed,
         "max_evals": request.max_evals,
-        "settings": json.dumps({name: getattr(request, name) for name in SETTINGS}),
+        "settings": json.dumps({name: orders.facts[name] for name in SETTINGS}),
     }
 
 

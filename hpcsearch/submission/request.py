@@ -20,7 +20,9 @@ class Request:
     """One search campaign and its first allocation, or the first ``chain`` ones, which follow each other.
 
     ``problem`` and ``run`` are references as the user wrote them. ``max_evals`` None means: until the walltime ends or
-    the search space is exhausted. ``root`` and ``site`` None mean the usual place and the site that this machine is.
+    the search space is exhausted, or ``max_success`` evaluations have succeeded. ``root`` and ``site`` None mean the
+    usual place and the site that this machine is. ``smoke``: one configuration has to succeed before any other is run.
+    ``yes``: a large number of configurations is meant.
     """
 
     workflow: str
@@ -33,10 +35,13 @@ class Request:
     job_mode: str = "serial"
     evals_per_node: int = 1
     max_evals: int | None = None
+    max_success: int | None = None
     search: str = "ambs"
     search_arguments: Mapping[str, Any] = field(default_factory=dict)
     seed: int | None = None
     eval_timeout_s: float | None = None
+    max_attempts: int = 3
+    retry_failed: bool = False
     resumable: bool = False
     slot_reuse: str = "auto"
     bind: bool = True
@@ -45,6 +50,8 @@ class Request:
     site: str | None = None
     no_import: bool = False
     import_limit_s: float = IMPORT_LIMIT_S
+    smoke: bool = False
+    yes: bool = False
 
     def check(self) -> None:
         """Raises UsageError for a value that cannot be meant, whatever the machine."""
@@ -81,6 +88,8 @@ _RULES: tuple[_Rule, ...] = (
     ("job_mode", lambda value: value in JOB_MODES, "is no job mode.", f"Type -j {' or -j '.join(JOB_MODES)}."),
     ("evals_per_node", _at_least_one, "is no number of evaluations.", "Type --evals-per-node 1 or more."),
     ("max_evals", _at_least_one, "is no number of evaluations.", "Type --max-evals 1 or more, or leave it out."),
+    ("max_success", _at_least_one, "is no number of evaluations.", "Type --max-success 1 or more, or leave it out."),
+    ("max_attempts", _at_least_one, "is no number of attempts.", "Type --max-attempts 1 or more; 3 are usual."),
     ("eval_timeout_s", lambda value: value > 0, "is no time limit in seconds.", "Type --eval-timeout 60 or more."),
     ("slot_reuse", _reuse, "says nothing about slots.", "Type --slot-reuse auto, always, never, or a number."),
     ("chain", _at_least_one, "is no number of allocations.", "Type --chain 2 or more, or leave it out."),

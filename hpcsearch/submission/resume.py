@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, update
 
+from hpcsearch.allocation.plan import Plan
 from hpcsearch.errors import SchedulerError, UsageError
 from hpcsearch.evaluation import State
 from hpcsearch.monitor.allocations import ask_schedulers, view
@@ -20,6 +20,7 @@ from hpcsearch.submission.announcing import announce
 from hpcsearch.submission.api import Submitted
 from hpcsearch.submission.chain import check_chain, enter, follow, new_allocation
 from hpcsearch.submission.creating import SETTINGS, Orders
+from hpcsearch.submission.limits import Limits, fit_budget, refuse_reached
 from hpcsearch.submission.request import check_run_settings
 from hpcsearch.submission.steps import Steps
 from hpcsearch.workflow import queries, schema
@@ -41,6 +42,9 @@ class Changes:
     job_mode: str | None = None
     site: str | None = None
     max_evals: int | None = None
+    max_success: int | None = None
+    max_attempts: int | None = None
+    retry_failed: bool | None = None
     evals_per_node: int | None = None
     eval_timeout_s: float | None = None
     resumable: bool | None = None
@@ -53,19 +57,23 @@ def resume(layout: Layout, changes: Changes, steps: Steps) -> Submitted:
     """Submits another allocation for an existing workflow, or a chain of them.
 
     Raises:
-        UsageError: an allocation of it may still work, its search is done and the budget is no larger, or the new
-            budget is below what has been started already.
+        UsageError: an allocation of it may still work, its search is done and it is given no more, or the new limits
+            are below what has been started, or has succeeded, already.
         HpcsearchError: the site or the scheduler refused; then the workflow is as it was. But where the scheduler
             takes some allocations of a chain and no more, these stay, and the error says which.
     """
     changed = {name: value for name, value in vars(changes).items() if value is not None}
     check_run_settings(changed)
     with steps.step("Reading workflow database"):
-        workflow, allocations = _read(layout)
+        workflow, allocations, succeeded = _read(layout)
         _refuse_live(layout, allocations)
-        _refuse_done(layout, workflow, changes.max_evals)
+        before = {**{name: getattr(Plan, name) for name in SETTINGS}, **json.loads(workflow["settings"])}
+        had = Limits(workflow["max_evals"], before["max_success"])
+        _refuse_done(layout, workflow, had, changes)
+        if changes.max_success is not None or workflow["finished_at"] is not None:
+            refuse_reached(changes.max_success or had.max_success, succeeded)
     last = allocations[-1] if allocations else {}
-    wanted = {**json.loads(workflow["settings"]), **last, **changed}
+    wanted = {**before, **last, **changed}
     wanted["walltime_s"] = int(wanted["walltime_s"])
     site = find_site(wanted["site"], queue=wanted["queue"], workflow=layout.root)
     limits.check_request(site, wanted["queue"], wanted["nodes"], wanted["walltime_s"], wanted["account"])
@@ -76,7 +84,10 @@ def resume(layout: Layout, changes: Changes, steps: Steps) -> Submitted:
     number = last.get("number", 0) + 1
     with new_allocation(layout, number) as (connection, submitted):
         with steps.step(f"Continuing HPS({workflow['search'].upper()}) workflow"):
-            _change(connection, changes.max_evals, {name: wanted[name] for name in SETTINGS})
+            again = had.max_evals if workflow["finished_at"] is not None else None
+            taken_back = _change(connection, changes.max_evals or again, {name: wanted[name] for name in SETTINGS})
+        if taken_back:
+            steps.say(f"Configurations that were proposed and have not begun are taken back: {taken_back}.")
         with steps.step("Performing job submission"):
             jobs = [enter(connection, submitted, orders, number)]
     if chain > 1:
@@ -100,10 +111,12 @@ def _follow(orders: Orders, first: int, chain: int, jobs: list[AllocationJob]) -
         ) from None
 
 
-def _read(layout: Layout) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def _read(layout: Layout) -> tuple[dict[str, Any], list[dict[str, Any]], int]:
+    """The workflow's row, its allocations, and how many evaluations have succeeded."""
     with reading(layout.database) as connection:
         workflow = dict(queries.workflow_row(connection))
-        return workflow, [dict(row) for row in queries.allocation_rows(connection)]
+        allocations = [dict(row) for row in queries.allocation_rows(connection)]
+        return workflow, allocations, queries.count_states(connection).get(State.FINISHED, 0)
 
 
 def _refuse_live(layout: Layout, allocations: Sequence[Mapping[str, Any]]) -> None:
@@ -117,45 +130,26 @@ def _refuse_live(layout: Layout, allocations: Sequence[Mapping[str, Any]]) -> No
             )
 
 
-def _refuse_done(layout: Layout, workflow: Mapping[str, Any], max_evals: int | None) -> None:
-    """A search that is done goes on only with a larger budget than it had."""
-    budget = workflow["max_evals"]
-    larger = max_evals is not None and budget is not None and max_evals > budget
-    if workflow["finished_at"] is not None and not larger:
+def _refuse_done(layout: Layout, workflow: Mapping[str, Any], had: Limits, changes: Changes) -> None:
+    """A search that is done goes on only with a larger limit than it had."""
+    limits = {name: limit for name, limit in vars(had).items() if limit is not None}
+    raised = any((getattr(changes, name) or 0) > limit for name, limit in limits.items())
+    if workflow["finished_at"] is not None and not raised:
         why = f": {workflow['outcome']}" if workflow["outcome"] else ""
+        more = " or ".join(f"--{name.replace('_', '-')}" for name in limits)
+        with_more = f", or give it more with {more}" if more else ""
         raise UsageError(
             f"The search of {layout.name!r} is done{why}.".replace("..", "."),
-            f"See 'hpcsearch results {layout.name}', or give it more with --max-evals.",
+            f"See 'hpcsearch results {layout.name}'{with_more}.",
         )
 
 
-def _change(connection: Connection, max_evals: int | None, settings: Mapping[str, Any]) -> None:
-    """Lets the search go on, under the settings and the budget given."""
-    columns = schema.workflow.c
-    values: dict[str, Any] = {"settings": json.dumps(settings), "finished_at": None, "outcome": None}
-    if max_evals is not None:
-        claimed = connection.execute(select(columns.claimed)).scalar_one()
-        surplus = max(0, claimed - max_evals)
-        _cancel_proposed(connection, surplus, claimed)
-        values |= {"max_evals": max_evals, "claimed": claimed - surplus}
+def _change(connection: Connection, max_evals: int | None, settings: Mapping[str, Any]) -> int:
+    """Lets the search go on, under the settings and the budget given; None leaves the budget as it was.
+
+    Returns:
+        how many proposals were taken back because the budget has no room for them.
+    """
+    values = {"settings": json.dumps(settings), "finished_at": None, "outcome": None}
     connection.execute(update(schema.workflow).values(**values))
-
-
-def _cancel_proposed(connection: Connection, surplus: int, claimed: int) -> None:
-    """Takes back the latest proposals that have never been started, as many as the budget no longer holds."""
-    if not surplus:
-        return
-    columns = schema.evaluation.c
-    fresh = (columns.state == State.PROPOSED.value) & (columns.attempt == 0)
-    query = select(columns.id).where(fresh).order_by(columns.id.desc()).limit(surplus)
-    ids = list(connection.execute(query).scalars())
-    if len(ids) < surplus:
-        started = claimed - len(ids)
-        raise UsageError(
-            f"{started} evaluations have been started already: the budget cannot become {claimed - surplus}.",
-            f"Type --max-evals {started} or more.",
-        )
-    now = time.time()
-    connection.execute(update(schema.evaluation).where(columns.id.in_(ids)).values(state=State.CANCELLED.value))
-    event = {"attempt": 0, "allocation": 0, "state": State.CANCELLED.value, "at": now}
-    connection.execute(insert(schema.event), [{"evaluation": one, **event} for one in ids])
+    return 0 if max_evals is None else fit_budget(connection, max_evals)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import os
+import select
+from collections.abc import Callable, Iterator
 from typing import Any
 
 _READ_BYTES = 1 << 16  # what a pipe holds; more would be mapped and unmapped at every read
@@ -26,15 +28,16 @@ class Channel:
     Args:
         read_fd: where the other side's lines arrive.
         write_fd: where this side's lines go.
+        on_noise: called with each line that is not JSON; without it such a line is an error.
     """
 
-    def __init__(self, read_fd: int, write_fd: int) -> None:
+    def __init__(self, read_fd: int, write_fd: int, on_noise: Callable[[str], None] | None = None) -> None:
         self.read_fd = read_fd
         self.write_fd = write_fd
+        self._on_noise = on_noise
         self._partial = bytearray()
         self._unsent: list[bytes] = []
         self._offset = 0
-        self.unsent_bytes = 0
         for fd in (read_fd, write_fd):
             os.set_blocking(fd, False)
 
@@ -57,15 +60,25 @@ class Channel:
         if end < 0:
             self._partial += data
             return []
-        lines = (bytes(self._partial) + data[:end] if self._partial else data[:end]).decode()
+        lines = (bytes(self._partial) + data[:end] if self._partial else data[:end]).decode(errors="replace")
         self._partial = bytearray(data[end + 1 :])
-        return [_decode(line) for line in lines.split("\n")]
+        try:
+            return [_decode(line) for line in lines.split("\n")]
+        except ValueError:
+            if self._on_noise is None:
+                raise
+            return list(self._messages_among(lines.split("\n"), self._on_noise))
+
+    def _messages_among(self, lines: list[str], on_noise: Callable[[str], None]) -> Iterator[Any]:
+        for line in lines:
+            try:
+                yield _decode(line)
+            except ValueError:
+                on_noise(line)
 
     def send(self, message: Any) -> None:
         """Adds a message to what will be sent; see ``flush``."""
-        line = _encode(message).encode() + b"\n"
-        self._unsent.append(line)
-        self.unsent_bytes += len(line)
+        self._unsent.append(_encode(message).encode() + b"\n")
 
     def flush(self) -> bool:
         """Sends as much as the other side takes now; True when nothing is left.
@@ -85,11 +98,31 @@ class Channel:
             except OSError as error:
                 raise ClosedError from error
             self._offset += sent
-            self.unsent_bytes -= sent
             if self._offset == len(data):
                 self._unsent.clear()
                 self._offset = 0
         return True
+
+    def wait(self) -> list[Any]:
+        """Stays until messages have arrived, and gives them; for a process that has nothing else to do.
+
+        Raises:
+            ClosedError: the other side has gone.
+        """
+        while True:
+            select.select([self.read_fd], [], [])
+            messages = self.receive()
+            if messages:
+                return messages
+
+    def deliver(self) -> None:
+        """Sends everything, however long the other side takes for it.
+
+        Raises:
+            ClosedError: the other side has gone.
+        """
+        while not self.flush():
+            select.select([], [self.write_fd], [])
 
     def close(self) -> None:
         """Closes both descriptors; what was not sent is dropped."""

@@ -14,6 +14,7 @@ from pathlib import Path
 #: What each launcher, and the scheduler behind it, sets for the processes that it starts.
 LAUNCHER_PREFIXES: Mapping[str, tuple[str, ...]] = {
     "slurm": ("SLURM_", "SRUN_"),
+    "pbs": ("PBS_",),
     "pmi": ("PMI_", "PMIX_"),
     "hydra": ("HYDRA_", "HYDI_", "MPI_"),
     "openmpi": ("OMPI_", "PRTE_"),

@@ -42,12 +42,6 @@ def name_process(name: str) -> None:
     _prctl(_PR_SET_NAME, name.encode()[:15])
 
 
-def start_ticks(pid: int) -> int | None:
-    """When a process started, in clock ticks since boot; None when it has ended (a zombie has)."""
-    fields = _stat(pid)
-    return None if fields is None or fields[0] in (b"Z", b"X") else int(fields[19])
-
-
 def _stat(pid: int) -> list[bytes] | None:
     """The fields of /proc/<pid>/stat behind the command's name: state, parent, ..."""
     try:

@@ -9,6 +9,7 @@ import pytest
 from scenario_bed import Bed, said
 
 from hpcsearch.evaluation import State
+from hpcsearch.workflow.workflow import Record
 
 PLAIN = """\
 def run(config):
@@ -48,7 +49,7 @@ def run(config):
 """
 
 
-@pytest.mark.beds("local", "slurm", "slurm-alice")
+@pytest.mark.beds("local", "slurm", "slurm-alice", "pbs", "pbs-service-node")
 def test_the_budget_is_spent_exactly_and_everything_is_recorded(bed: Bed) -> None:
     search = bed.submit(SHORT.replace("SLOTS", str(2 * bed.nodes)), "--max-evals", 40)
     records = search.check(40)
@@ -140,3 +141,95 @@ def test_nothing_waits_behind_a_long_evaluation(bed: Bed) -> None:
     records = search.check(600)
     assert {record.failure for record in records} == {None}
     assert (bed.folder / "long").exists()
+
+
+HALF_FAIL = """\
+import time
+def run(config):
+    time.sleep(0.02 * PACE)
+    if config["n"] % 2:
+        raise ValueError("odd")
+    return config["x"]
+"""
+
+
+def succeeded(records: list[Record]) -> int:
+    return sum(record.state is State.FINISHED for record in records)
+
+
+@pytest.mark.beds("local", "slurm")
+def test_a_search_ends_after_so_many_successes_and_not_one_more(bed: Bed) -> None:
+    search = bed.submit(HALF_FAIL, "--max-success", 15, "--search", "random", "--seed", 3, "--no-bind", slots=4)
+    records = search.check(len(search.records()))
+    assert succeeded(records) == 15 < len(records)
+    assert "done: 15 evaluations have succeeded" in search.status()
+    assert "budget: no limit, or until 15 have succeeded" in search.status()
+    assert search.exit_status() == 0
+    # Again, with more wanted; and with both limits, of which the other one comes first.
+    search.resume("--max-success", 25)
+    records = search.check(len(search.records()))
+    assert succeeded(records) == 25
+    assert "give it more with --max-success" in search.resume("--max-success", 25, status=2)
+    search.resume("--max-success", 900, "--max-evals", len(records) + 6)
+    assert succeeded(search.check(len(records) + 6)) < 900
+    assert "the budget of evaluations is spent" in search.status()
+
+
+def test_a_driver_that_is_killed_counts_successes_from_the_database(bed: Bed) -> None:
+    search = bed.submit(HALF_FAIL, "--max-success", 40, "--search", "random", wait=False)
+    search.await_ended(12)
+    bed.processes(search, "driver")[0].kill()
+    assert search.await_exit() == 0
+    assert succeeded(search.check(len(search.records()))) == 40
+
+
+FAILS_TWICE = """\
+import hpcsearch
+
+def run(config):
+    if hpcsearch.evaluation().attempt < 3:
+        raise ValueError("not yet")
+    return config["x"]
+"""
+
+
+def test_an_evaluation_that_fails_is_tried_again_where_that_was_asked_for(bed: Bed) -> None:
+    search = bed.submit(FAILS_TWICE, "--max-evals", 6, "--retry-failed", "--max-attempts", 2, status=1)
+    assert {(record.state, record.attempts) for record in search.check(6)} == {(State.FAILED, 2)}
+    search.resume("--max-evals", 12, "--max-attempts", 3)
+    records = search.check(12)
+    assert {(record.state, record.attempts) for record in records[6:]} == {(State.FINISHED, 3)}
+    search.resume("--max-evals", 14, "--no-retry-failed")
+    assert {(record.state, record.attempts) for record in search.check(14)[12:]} == {(State.FAILED, 1)}
+
+
+def test_a_grid_is_evaluated_once_over_several_allocations(bed: Bed) -> None:
+    grid = ["--search", "grid", "--search-arg", "points=6"]
+    search = bed.submit(PLAIN, "--max-evals", 10, *grid)
+    assert "The grid has 36 configurations. The first 10 of them are evaluated (--max-evals)." in search.output
+    first = [record.config for record in search.check(10)]
+    search.resume("--max-evals", 100)
+    records = search.check(36)
+    assert [record.config for record in records[:10]] == first
+    points = itertools.product([1, 201, 401, 600, 800, 1000], [0.0, 2.0, 4.0, 6.0, 8.0, 10.0])
+    assert {(record.config["n"], record.config["x"]) for record in records} == set(points)
+    assert "every configuration of the search space has been evaluated" in search.status()
+
+
+def test_a_large_grid_wants_to_be_confirmed(bed: Bed) -> None:
+    grid = ["--search", "grid", "--search-arg", "points_of=x:2000,n:1000000"]
+    search = bed.submit(PLAIN, *grid, status=2)
+    assert "The grid would evaluate 2,000,000 configurations, and that was not confirmed." in search.output
+    assert "Type --yes" in search.output and not search.layout.root.exists()
+    search = bed.submit(PLAIN, *grid, "--yes", "--max-success", 5)
+    assert succeeded(search.check(5)) == 5
+
+
+def test_a_node_that_cannot_run_anything_is_told_of(bed: Bed) -> None:
+    many = 1 + bed.cores
+    search = bed.submit(PLAIN, "--max-evals", 4, slots=many, status=9)
+    assert f"{many} evaluations at once on one node need {many} cores" in search.output
+    assert "no node can run anything" in search.status()
+    assert search.exit_status() == 9
+    search.resume("--evals-per-node", 1)
+    search.check(4)

@@ -206,3 +206,14 @@ def test_the_last_node_does_not_rest() -> None:
     table.rest("a")
     table.remove("b")
     assert not table.resting and table.free == 1
+
+
+def test_free_slots_of_some_nodes() -> None:
+    table = NodeTable()
+    for name in ("a", "b", "c"):
+        table.add(name, 3)
+    assert table.place_on(["a"]) is not None
+    table.close(Placement("a", 2))
+    assert (table.free, table.free_on(["a"]), table.free_on(["b", "gone"]), table.free_on(["a", "c"])) == (7, 1, 3, 4)
+    table.rest("b")
+    assert (table.free, table.free_on(["a", "b"])) == (4, 1)

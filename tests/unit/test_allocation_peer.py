@@ -8,13 +8,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hpcsearch.allocation.loop import Loop
 from hpcsearch.allocation.peer import Peer
-from hpcsearch.worker.processes import descendants, start_ticks
+from hpcsearch.worker.processes import descendants
 
 ECHO = "import sys\nfor line in sys.stdin:\n    sys.stdout.write(line)\n    sys.stdout.flush()"
 SLOW = "import sys, time\ntime.sleep(0.2)\nprint(len(sys.stdin.readline()), flush=True)\nsys.stdin.read()"
@@ -118,7 +119,10 @@ ORPHANS = """\
 import os, sys
 from hpcsearch.allocation.loop import Loop
 from hpcsearch.allocation.peer import Peer
-from hpcsearch.worker.processes import become_subreaper, start_ticks
+from hpcsearch.worker.processes import become_subreaper
+
+sys.path.insert(0, sys.argv[1])
+from process_bed import alive
 
 become_subreaper()
 loop = Loop()
@@ -132,15 +136,16 @@ kept = Peer(loop, [sys.executable, "-c", "import sys; sys.stdin.read()"], told.a
 peer = Peer(loop, [sys.executable, "-c", child], told.append, lambda: told.append("end"))
 while "end" not in told:
     loop.turn()
-assert start_ticks(told[0]) is not None
+assert alive(told[0])
 peer.stop(5.0)
-assert start_ticks(told[0]) is None
+assert not alive(told[0])
 assert kept.process.poll() is None
 assert kept.stop(5.0) == 0
 """
 
 
 def test_what_it_leaves_behind_is_ended_and_other_peers_live(bed: Bed) -> None:
-    done = subprocess.run([sys.executable, "-c", ORPHANS], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", ORPHANS, str(Path(__file__).parent)], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
-    assert start_ticks(os.getpid()) is not None

@@ -30,7 +30,7 @@ PLANS = st.builds(
     job_mode=st.sampled_from(["serial", "mpi"]),
     nodes=st.integers(1, 9999),
     walltime_s=SECONDS,
-    launch=st.builds(Launch, TEXT, st.lists(TEXT, max_size=3).map(tuple)),
+    launch=st.builds(Launch, TEXT, st.lists(TEXT, max_size=3).map(tuple), TEXT),
     evals_per_node=st.integers(1, 256),
     bind=st.booleans(),
     eval_timeout_s=st.none() | SECONDS,

@@ -159,3 +159,16 @@ def test_the_first_node_may_not_be_there() -> None:
     chosen = Tail("n0").takers(table, [], 1, Durations(), 0.0)
     assert chosen == ["n1"]
     assert table.place_on(chosen) == Placement("n1", 0)
+
+
+def test_a_closed_slot_takes_nothing() -> None:
+    """Of three slots of the first node one is left: it cannot take three evaluations before the long one ends."""
+    table = filled("n0", "n1", slots=3)
+    running = since(table, {"n0": 99.0, "n1": 0.0})
+    durations = Durations([10.0] * 20)
+    assert Tail("n0", round_=5.0).takers(table, running, 18, durations, 100.0) == ["n0"]
+    for slot in (1, 2):
+        table.close(Placement("n0", slot))
+    assert Tail("n0", round_=5.0).takers(table, running, 18, durations, 100.0) == ["n0", "n1"]
+    table.close(Placement("n0", 0))
+    assert Tail("n0", round_=5.0).takers(table, running, 1, durations, 100.0) == ["n1"]

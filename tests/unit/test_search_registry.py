@@ -12,7 +12,8 @@ from hpcsearch.errors import LoadError, SearchError
 from hpcsearch.problem import HpProblem
 from hpcsearch.search import create, known_strategies
 from hpcsearch.search.ambs import AmbsSearch
-from hpcsearch.search.registry import check_arguments, find
+from hpcsearch.search.arguments import check_arguments
+from hpcsearch.search.registry import find
 
 OWN = """
 class Own:
@@ -24,6 +25,9 @@ class Own:
         return [{"x": 1.0 / (i + 1)} for i in range(self.next - n, self.next)]
     def pending(self, configurations): pass
     def tell(self, results): pass
+
+class Needy(Own):
+    def __init__(self, setting, *rest, height: int, **others): ...
 
 class NoTell:
     def ask(self, n): ...
@@ -53,7 +57,7 @@ def test_an_unknown_strategy_is_met_with_the_nearest_and_all(problem: HpProblem)
     with pytest.raises(SearchError) as caught:
         create("randon", problem)
     assert "randon" in caught.value.message and "Did you mean random?" in caught.value.message
-    assert "ambs, random" in caught.value.hint and "file.py:Class" in caught.value.hint
+    assert "ambs, grid, random" in caught.value.hint and "file.py:Class" in caught.value.hint
 
 
 def test_a_strategy_from_a_file(problem: HpProblem, own: str) -> None:
@@ -75,10 +79,16 @@ def test_an_unknown_argument_is_met_with_the_known_ones_and_their_defaults(probl
     with pytest.raises(SearchError) as caught:
         create("ambs", problem, kapa=1)
     assert "Did you mean kappa?" in caught.value.message
-    assert "kappa=1.5" in caught.value.hint and "n_initial=None" in caught.value.hint
+    assert "kappa=1.5" in caught.value.hint and "n_initial=none" in caught.value.hint
     with pytest.raises(SearchError) as caught:
         create("random", problem, kappa=1)
     assert "no arguments" in caught.value.hint
+
+
+def test_what_a_strategy_needs_must_be_given(problem: HpProblem, own: str) -> None:
+    with pytest.raises(SearchError, match="needs a value for height") as caught:
+        create(f"{own}:Needy", problem, other="1")
+    assert "height" in caught.value.hint and "others" not in caught.value.hint
 
 
 @pytest.mark.parametrize("text", ["lots", "", "nan", "inf"])
@@ -91,8 +101,11 @@ def test_text_is_converted_and_values_are_kept() -> None:
     given = {"n_initial": "12", "kappa": "2", "trees": 30}
     assert check_arguments("ambs", AmbsSearch, given) == {"n_initial": 12, "kappa": 2.0, "trees": 30}
     assert check_arguments("ambs", AmbsSearch, {"n_initial": "none"}) == {"n_initial": None}
-    with pytest.raises(SearchError, match="int or none"):
-        check_arguments("ambs", AmbsSearch, {"n_initial": "some"})
+    for wrong in ("some", 1.5, float("inf"), True, [3]):
+        with pytest.raises(SearchError, match="int or none"):
+            check_arguments("ambs", AmbsSearch, {"n_initial": wrong})
+    kept = {"n_initial": None, "kappa": 2, "trees": 30.0}
+    assert check_arguments("ambs", AmbsSearch, kept) == {"n_initial": None, "kappa": 2.0, "trees": 30}
 
 
 @pytest.mark.parametrize("arguments", [{"n_initial": 0}, {"kappa": 0.0}, {"trees": 1}, {"max_points": 1}])

@@ -6,6 +6,8 @@ import ast
 import contextlib
 import dataclasses
 import io
+import json
+import math
 import os
 import pprint
 import stat
@@ -30,20 +32,23 @@ from hpcsearch.errors import (
     SchedulerError,
     SearchError,
     SiteError,
+    SmokeError,
     UsageError,
 )
 from hpcsearch.evaluation import State
 from hpcsearch.hyperparameter import RESERVED
 from hpcsearch.sites.find import find_site
 from hpcsearch.sites.model import NodeShape, Queue
+from hpcsearch.submission import api
 from hpcsearch.submission.announcing import say_dropped
 from hpcsearch.submission.api import dry_run, submit_request
 from hpcsearch.submission.child import design_size
-from hpcsearch.submission.creating import Orders, created
+from hpcsearch.submission.creating import SETTINGS, Orders, created
 from hpcsearch.submission.request import Request
+from hpcsearch.submission.size import confirm_size
 from hpcsearch.submission.steps import Steps, banner, facts_block
 from hpcsearch.submission.validation import Checked, Validation
-from hpcsearch.workflow import open_workflow
+from hpcsearch.workflow import database, open_workflow, queries
 from hpcsearch.workflow.layout import Layout
 from hpcsearch.workflow.results_csv import FIXED_COLUMNS
 
@@ -107,6 +112,13 @@ def test_a_dry_run_prints_script_and_command_and_leaves_nothing(search_files: Pa
         ({"run": "problem.py:Problem"}, LoadError, "run function"),
         ({"search": "radom"}, SearchError, "random"),
         ({"search_arguments": {"kappa": "1"}}, SearchError, "kappa"),
+        ({"search_arguments": {"kappa": "1"}, "no_import": True}, SearchError, "kappa"),
+        ({"max_success": 0}, UsageError, "max-success 0"),
+        ({"max_attempts": 0}, UsageError, "max-attempts 0"),
+        ({"smoke": True, "no_import": True}, UsageError, "--no-import nothing is imported"),
+        ({"smoke": True, "run": "problem.py:Problem"}, LoadError, "run function"),
+        ({"search": "grid"}, SearchError, "how many points to take of lr, units"),
+        ({"search": "grid", "search_arguments": {"points": 40}}, UsageError, "1,600 configurations"),
     ],
 )
 def test_what_is_refused_leaves_nothing(
@@ -265,7 +277,7 @@ def test_a_new_workflow_has_its_design_its_plan_and_its_owner(poly: Layout) -> N
     assert stat.S_IMODE(poly.root.stat().st_mode) == 0o700
     opened = open_workflow(poly.root)
     assert opened.counts() == {State.PROPOSED: 1}
-    assert opened.evaluations()[0].config == {"lr": 0.1, "units": 1}
+    assert opened.records()[0].config == {"lr": 0.1, "units": 1}
     plan = Plan.load(poly.plan(1))
     assert (plan.directory, plan.run, plan.names) == (str(poly.root), CHECKED.run, CHECKED.names)
     assert (plan.eval_timeout_s, plan.cwd, plan.walltime_s) == (5.0, "/x", 1800)
@@ -400,3 +412,107 @@ def test_many_variables_that_are_not_passed_on_are_counted() -> None:
     assert out.getvalue().endswith("the job script: 20 variables SLURM_*.\n")
     say_dropped(Steps(out), site, {"PATH": "z"})
     assert out.getvalue().count("\n") == 2
+
+
+def test_settings_reach_the_plan_and_the_database(poly: Layout) -> None:
+    asked = request(max_success=5, max_attempts=2, retry_failed=True)
+    orders = Orders(poly, find_site("local"), CHECKED.run, CHECKED.names, Path("/x"), vars(asked))
+    with created(orders, asked, CHECKED):
+        pass
+    plan = Plan.load(poly.plan(1))
+    assert (plan.max_success, plan.max_attempts, plan.retry_failed, plan.smoke) == (5, 2, True, False)
+    with database.reading(poly.database) as connection:
+        settings = json.loads(queries.workflow_row(connection)["settings"])
+    assert {name: getattr(plan, name) for name in SETTINGS} == settings
+
+
+def test_no_more_is_proposed_than_has_to_succeed(search_files: Path) -> None:
+    with Validation(request(evals_per_node=9, max_success=3), search_files) as children:
+        assert len(children.problem()["design"]) == 3
+
+
+GRID = {"search": "grid", "search_arguments": {"points": "40"}}  # 1600 configurations
+
+
+@pytest.mark.parametrize(
+    ("max_evals", "expected"),
+    [
+        (None, "The grid has 1,600 configurations.\n"),
+        (7, "The grid has 1,600 configurations. The first 7 of them are evaluated (--max-evals).\n"),
+        (1600, "The grid has 1,600 configurations.\n"),
+        (
+            9999,
+            "configurations. These are fewer than --max-evals 9,999: the search is done when all have been evaluated.",
+        ),
+    ],
+)
+def test_the_size_of_a_grid_is_announced(search_files: Path, max_evals: int | None, expected: str) -> None:
+    assert expected in tried(request(**GRID, max_evals=max_evals))
+
+
+def test_a_large_grid_is_asked_about_where_somebody_can_answer(search_files: Path) -> None:
+    asked: list[str] = []
+
+    def no(question: str) -> bool:
+        asked.append(question)
+        return False
+
+    with pytest.raises(UsageError, match="Nothing was submitted"):
+        submit_request(request(**GRID), Steps(None), no)
+    assert asked == ["Evaluate 1,600 configurations?"]
+    with pytest.raises(UsageError, match="not confirmed") as caught:
+        submit_request(request(**GRID), Steps(None))
+    assert "Type --yes" in caught.value.hint
+    for few in ({"max_evals": 1000}, {"yes": True}):
+        confirm_size(request(**GRID, **few), 1600, None)
+    with pytest.raises(UsageError, match="more configurations than can be counted"):
+        confirm_size(request(**GRID), math.inf, None)
+    confirm_size(request(), None, None)
+    assert left_in(search_files) == []
+
+
+def test_a_smoke_test_runs_the_starting_point_else_the_default(search_files: Path) -> None:
+    (search_files / "model_run.py").write_text("def run(config):\n    raise ValueError(dict(config))\n")
+    with pytest.raises(SmokeError, match=r"ValueError: \{'lr': 0\.01, 'units': 10\}\. Nothing was submitted") as caught:
+        submit_request(request(smoke=True), Steps(None))
+    assert caught.value.exit_code == 10 and "without --smoke" in caught.value.hint
+    problem = search_files / "problem.py"
+    problem.write_text(problem.read_text().replace("Problem.add_starting_point", "dict"))
+    with pytest.raises(SmokeError, match="'units': 50"):
+        submit_request(request(smoke=True), Steps(None))
+    with Validation(request(smoke=True, max_evals=5), search_files) as children:
+        design = children.problem()["design"]
+    assert design[0]["units"] == 50 and len({tuple(one.items()) for one in design}) == len(design) == 5
+    assert left_in(search_files) == []
+
+
+def test_a_smoke_test_is_an_evaluation_to_what_runs_in_it(search_files: Path) -> None:
+    (search_files / "model_run.py").write_text(
+        "import hpcsearch, pathlib\n"
+        "def run(config):\n"
+        "    now = hpcsearch.evaluation()\n"
+        "    (now.directory / 'model').touch()\n"
+        "    hpcsearch.report(step=1, loss=0.5)\n"
+        "    assert now.config == config and 0 < now.time_left_s <= 90 and now.attempt == 1\n"
+        "    pathlib.Path('where').write_text(str(now.directory))\n"
+        "    raise SystemExit(4)\n"
+    )
+    with pytest.raises(SmokeError, match=r"sys\.exit\(4\)"):
+        submit_request(request(smoke=True, eval_timeout_s=90.0), Steps(None))
+    assert not Path((search_files / "where").read_text()).parent.exists()
+
+
+def test_where_an_allocation_runs_elsewhere_it_does_the_smoke_test(
+    search_files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(search_files))
+    (search_files / "model_run.py").write_text("def run(config):\n    open('touched', 'w')\n")
+    with pytest.raises(SchedulerError, match="not on this machine"):  # it came as far as that
+        submit_request(request(smoke=True, site="slurm", queue="debug", account=""), Steps(None))
+    assert not (search_files / "touched").exists()
+    assert orders_of(request(smoke=True, site="slurm", queue="debug", account="")).plan(1).smoke
+    assert not orders_of(request(smoke=True)).plan(1).smoke
+
+
+def orders_of(asked: Request) -> Orders:
+    return api._orders(asked, *api.refuse_early(asked), Steps(None))[0]

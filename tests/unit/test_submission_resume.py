@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import io
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -113,13 +115,71 @@ def test_a_smaller_budget_takes_back_what_has_not_begun(make_workflow: MakeWorkf
     layout = ended(make_workflow(objectives=(1.0, None), proposed=5))
     with pytest.raises(UsageError, match="2 evaluations have been started already"):
         resume(layout, max_evals=1)
-    resume(layout, max_evals=4)
+    out = io.StringIO()
+    module.resume(layout, Changes(max_evals=4), Steps(out)).wait()
+    assert "Configurations that were proposed and have not begun are taken back: 3.\n" in out.getvalue()
     with database.reading(layout.database) as connection:
         row = queries.workflow_row(connection)
         assert (row["claimed"], row["max_evals"]) == (4, 4)
         states = {one["id"]: State(one["state"]) for one in queries.evaluations(connection)}
     assert [one for one, state in states.items() if state is State.CANCELLED] == [5, 6, 7]
     assert [one for one, state in states.items() if state is State.PROPOSED] == [3, 4]
+
+
+def done(layout: Layout, **limits: object) -> Layout:
+    """A search that ended by its limits; of these only the budget has a column of its own."""
+    engine = database.writer(layout.database)
+    with engine.begin() as connection:
+        settings = json.loads(connection.exec_driver_sql("SELECT settings FROM workflow").scalar_one())
+        text = json.dumps({**settings, **limits})
+        connection.exec_driver_sql(
+            "UPDATE workflow SET finished_at = 1.0, outcome = 'It is over.', settings = ?", (text,)
+        )
+    engine.dispose()
+    return ended(layout)
+
+
+def test_a_search_that_had_enough_successes_goes_on_only_with_more(make_workflow: MakeWorkflow) -> None:
+    layout = done(make_workflow(objectives=(1.0, None, 2.0), max_evals=None), max_success=2)
+    for changes in ({}, {"max_success": 2}, {"max_success": 1, "max_evals": 900}):
+        with pytest.raises(UsageError, match="is done: It is over") as caught:
+            resume(layout, **changes)
+        assert "give it more with --max-success." in caught.value.hint
+    resume(layout, max_success=3)
+    assert Plan.load(layout.plan(2)).max_success == 3
+    with pytest.raises(UsageError, match="2 evaluations have succeeded already: --max-success 2 leaves") as caught:
+        resume(layout, max_success=2)
+    assert "--max-success 3 or more" in caught.value.hint
+
+
+def test_with_both_limits_both_must_leave_something_to_do(make_workflow: MakeWorkflow) -> None:
+    layout = done(make_workflow(objectives=(1.0, None), max_evals=2), max_success=1)
+    before = contents(layout)
+    with pytest.raises(UsageError, match="1 evaluation has succeeded already: --max-success 1 leaves"):
+        resume(layout, max_evals=9)
+    with pytest.raises(UsageError, match="2 evaluations have been started and have ended: --max-evals 2 leaves"):
+        resume(layout, max_success=9)
+    assert contents(layout) == before
+    resume(layout, max_success=9, max_evals=9)
+
+
+def test_a_budget_as_large_as_what_has_ended_leaves_nothing_to_do(make_workflow: MakeWorkflow) -> None:
+    layout = ended(make_workflow(objectives=(1.0, 2.0), proposed=3))
+    before = contents(layout)
+    with pytest.raises(UsageError, match="leaves nothing to do") as caught:
+        resume(layout, max_evals=2)
+    assert "--max-evals 3 or more" in caught.value.hint
+    assert contents(layout) == before
+
+
+def test_settings_that_an_older_workflow_does_not_have(make_workflow: MakeWorkflow) -> None:
+    layout = ended(make_workflow(proposed=1))
+    resume(layout, retry_failed=True)
+    plan = Plan.load(layout.plan(2))
+    assert (plan.max_attempts, plan.retry_failed, plan.max_success, plan.smoke) == (3, True, None, False)
+    resume(layout, max_attempts=5, retry_failed=False)
+    plan = Plan.load(layout.plan(3))
+    assert (plan.max_attempts, plan.retry_failed) == (5, False)
 
 
 @pytest.mark.parametrize(

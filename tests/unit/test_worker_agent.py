@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from process_bed import alive
 
 from hpcsearch.evaluation import State
 from hpcsearch.worker import protocol
 from hpcsearch.worker.channel import Channel, ClosedError
-from hpcsearch.worker.processes import descendants, start_ticks
+from hpcsearch.worker.processes import descendants
 
 LIMIT_S = 20.0  # for what should take a moment
 
@@ -263,7 +264,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Node]]:
     for node in nodes:
         below = node.below()
         node.close()
-        assert all(start_ticks(pid) is None for pid in below), "the agent left processes behind"
+        assert not any(alive(pid) for pid in below), "the agent left processes behind"
         assert "Traceback" not in node.log()
 
 
@@ -274,7 +275,7 @@ def node(start: Callable[..., Node]) -> Node:
 
 def all_gone(pids: Sequence[int]) -> None:
     end_s = time.monotonic() + LIMIT_S
-    while any(start_ticks(pid) is not None for pid in pids):
+    while any(alive(pid) for pid in pids):
         assert time.monotonic() < end_s, f"processes were left: {pids}"
         time.sleep(0.005)
 

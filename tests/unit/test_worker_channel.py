@@ -65,7 +65,6 @@ def test_what_is_sent_arrives_in_order(messages: list[Any]) -> None:
         while batch := pair.right.receive():
             arrived += batch
         assert arrived == messages
-        assert pair.left.unsent_bytes == 0
     finally:
         pair.close()
 
@@ -96,10 +95,7 @@ def test_a_reader_that_stands_still_does_not_hold_the_writer_up(pair: Pair) -> N
     for message in messages:
         pair.left.send(message)
     assert pair.left.flush() is False
-    assert pair.left.unsent_bytes > 250_000
-    before = pair.left.unsent_bytes
     assert pair.left.flush() is False
-    assert pair.left.unsent_bytes == before
     arrived: list[Any] = []
     while not pair.left.flush():
         arrived += pair.right.receive()

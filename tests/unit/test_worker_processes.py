@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from process_bed import alive
 
 from hpcsearch.worker import processes
 
@@ -54,10 +55,6 @@ def start_tree(*arguments: str) -> tuple[subprocess.Popen[str], list[int]]:
     )
     assert tree.stdout is not None
     return tree, [int(pid) for pid in tree.stdout.readline().split()]
-
-
-def alive(pid: int) -> bool:
-    return processes.start_ticks(pid) is not None
 
 
 def finish(tree: subprocess.Popen[str]) -> None:
@@ -118,21 +115,6 @@ def test_signals_to_what_has_ended_are_no_error() -> None:
     processes.send(child.pid, signal.SIGKILL)
 
 
-def test_start_ticks_tell_processes_apart() -> None:
-    child = subprocess.Popen(["sleep", "60"])
-    try:
-        first = processes.start_ticks(child.pid)
-        assert first is not None and first >= (processes.start_ticks(os.getpid()) or 0)
-        assert processes.start_ticks(child.pid) == first
-        child.kill()
-        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
-        assert processes.start_ticks(child.pid) is None  # a zombie
-    finally:
-        child.kill()
-        child.wait()
-    assert processes.start_ticks(child.pid) is None
-
-
 def in_a_process_named(name: str, code: str) -> str:
     """What ``code`` prints in a process of that name."""
     whole = f"import os\nfrom hpcsearch.worker import processes\nprocesses.name_process({name!r})\n{code}"
@@ -140,7 +122,7 @@ def in_a_process_named(name: str, code: str) -> str:
 
 
 def test_a_name_with_parentheses_and_spaces_is_read() -> None:
-    assert int(in_a_process_named("a) R 1 (b", "print(processes.start_ticks(os.getpid()))")) > 0
+    assert in_a_process_named("a) R 1 (b", "print(os.getpid() in processes.descendants(os.getppid()))") == "True"
 
 
 def test_processes_are_named() -> None:

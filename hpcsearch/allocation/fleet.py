@@ -1,0 +1,141 @@
+"""The nodes of an allocation: which of them take evaluations, which go, and what is recorded of each."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from hpcsearch.allocation import release
+from hpcsearch.allocation.durations import Durations
+from hpcsearch.allocation.executor import Ended, Executor
+from hpcsearch.allocation.loop import Loop
+from hpcsearch.allocation.nodes import NodeTable, Placement
+from hpcsearch.allocation.plan import Plan
+from hpcsearch.allocation.quarantine import Quarantine, Verdict
+from hpcsearch.allocation.recording import Recording
+from hpcsearch.allocation.tail import Tail
+from hpcsearch.evaluation import State
+
+log = logging.getLogger(__name__)
+
+
+class Fleet:
+    """Keeps the table of nodes.
+
+    Args:
+        loop: the driver's.
+        plan: what the allocation was asked to do.
+        names: all its nodes, the driver's first.
+        executor: who ends what runs on a node that goes.
+        recording: where it is recorded.
+    """
+
+    def __init__(self, loop: Loop, plan: Plan, names: Sequence[str], executor: Executor, recording: Recording) -> None:
+        self.table = NodeTable()
+        self._began_at = time.time()
+        self._slots_planned = plan.evals_per_node
+        self._executor = executor
+        self._recording = recording
+        self._left = set(names)
+        self._busy_s: dict[str, float] = {}  # by node: durations of its evaluations, added up
+        self._tail = Tail(names[0])
+        self._quarantine = Quarantine()
+        self._release = release.prepare(loop, plan, names, self._empty, self._released)
+
+    # ---- what happens to nodes
+
+    def up(self, name: str, facts: Mapping[str, Any], slots: int) -> None:
+        """A node can take evaluations."""
+        self.table.add(name, slots)
+        self._busy_s.setdefault(name, 0.0)
+        self._recording.node(
+            name,
+            state="UP",
+            slots=slots,
+            cores=len(facts["cores"]),
+            gpus=len(facts["gpus"]),
+            memory_mb=facts["memory_mb"],
+            held_from_at=self._began_at,
+        )
+
+    def lost(self, name: str, reason: str) -> bool:
+        """A node is lost for good; returns whether any is left."""
+        log.error("node %s is out of the search: %s", name, reason)
+        self._ends([name], "LOST", time.time(), reason)
+        if self._release is not None:
+            self._release.lost(name)
+        return bool(self._left)
+
+    def emptied(self, name: str) -> None:
+        """Everything on a node has ended, its agent included."""
+        if self._release is not None:
+            self._release.emptied(name)
+
+    def take(self, node: str, end: Ended) -> None:
+        """An evaluation ended there: the node has worked, and may show that it fails whatever is run on it."""
+        if end.duration_s is not None:
+            self._busy_s[node] = self._busy_s.get(node, 0.0) + end.duration_s
+        self._quarantine.take(node, end.state)
+        if end.state is State.FAILED or self.table.resting:
+            self._judge({node, *self.table.resting})
+
+    def _judge(self, names: set[str]) -> None:
+        for name in names & self.table.nodes.keys():
+            verdict = self._quarantine.verdict(name)
+            if verdict is Verdict.BAD:
+                self._set_aside(name)
+            elif verdict is Verdict.WAITS:
+                self.table.rest(name)
+            else:
+                self.table.wake(name)
+
+    def _set_aside(self, node: str) -> None:
+        reason = "its evaluations failed one after the other while those on other nodes did not"
+        log.error("node %s takes no more evaluations: %s", node, reason)
+        self._ends([node], "QUARANTINED", time.time(), reason)
+        self._empty([node])
+
+    def _empty(self, nodes: Sequence[str]) -> None:
+        for name in nodes:
+            self.table.remove(name)
+        self._executor.empty(nodes)
+
+    def _released(self, nodes: list[str], at: float) -> None:
+        self._ends(nodes, "RELEASED", at)
+
+    def _ends(self, names: Iterable[str], state: str, at: float, reason: str | None = None) -> None:
+        for name in names:
+            self._left.discard(name)
+            busy_s = self._busy_s.get(name, 0.0) / self._slots_planned
+            self._recording.node(name, state=state, held_to_at=at, busy_s=busy_s, reason=reason)
+
+    def end(self) -> None:
+        """The search ends here, and with it what the nodes are held for."""
+        self._ends(self._left & self._busy_s.keys(), "DONE", time.time())
+
+    def close(self) -> None:
+        """Ends the process that asks the scheduler."""
+        if self._release is not None:
+            self._release.close()
+
+    # ---- the last round
+
+    @property
+    def shrinks(self) -> bool:
+        """Whether nodes can be given back early."""
+        return self._release is not None and self._release.possible
+
+    def takers(
+        self, running: Iterable[tuple[Placement, float | None]], left: float, durations: Durations
+    ) -> list[str] | None:
+        """The nodes that take what is left of the budget; None as long as all do. See ``Tail.takers``."""
+        if not self.shrinks:
+            return None
+        return self._tail.takers(self.table, running, left, durations, time.monotonic())
+
+    def give_back(self, takers: Sequence[str] | None) -> None:
+        """Gives back the idle nodes that are not among those that take what is left."""
+        if self._release is not None:
+            self._release.offer([] if takers is None else release.surplus(self.table, takers))
