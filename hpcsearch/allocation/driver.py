@@ -280,9 +280,7 @@ class Driver:
         self._recording.flush()
 
     def _give_back(self, under_way: UnderWay) -> None:
-        if self._fleet.shrinks:
-            startable = under_way.left if self._phase is Phase.WORKING and self._clock.may_start() else 0
-            self._fleet.give_back(under_way.takers(startable))
+        under_way.give_back(under_way.left if self._phase is Phase.WORKING and self._clock.may_start() else 0)
 
     def _see_whether_done(self, under_way: UnderWay) -> None:
         if under_way:

@@ -20,6 +20,11 @@ from hpcsearch.evaluation import State
 
 log = logging.getLogger(__name__)
 
+#: The state of a node that was set aside, to the end: that it was given back is seen from when it was held.
+_ASIDE = "QUARANTINED"
+
+Running = Iterable[tuple[Placement, float | None]]
+
 
 class Fleet:
     """Keeps the table of nodes.
@@ -39,6 +44,7 @@ class Fleet:
         self._executor = executor
         self._recording = recording
         self._left = set(names)
+        self._aside: set[str] = set()  # held still, for nothing
         self._busy_s: dict[str, float] = {}  # by node: durations of its evaluations, added up
         self._tail = Tail(names[0])
         self._quarantine = Quarantine()
@@ -94,7 +100,11 @@ class Fleet:
     def _set_aside(self, node: str) -> None:
         reason = "its evaluations failed one after the other while those on other nodes did not"
         log.error("node %s takes no more evaluations: %s", node, reason)
-        self._ends([node], "QUARANTINED", time.time(), reason)
+        self._left.discard(node)
+        self._aside.add(node)
+        self._recording.node(node, state=_ASIDE, reason=reason)
+        if self._release is not None:
+            self._release.set_aside(node)
         self._empty([node])
 
     def _empty(self, nodes: Sequence[str]) -> None:
@@ -108,12 +118,14 @@ class Fleet:
     def _ends(self, names: Iterable[str], state: str, at: float, reason: str | None = None) -> None:
         for name in names:
             self._left.discard(name)
+            told = {"state": _ASIDE} if name in self._aside else {"state": state, "reason": reason}
+            self._aside.discard(name)
             busy_s = self._busy_s.get(name, 0.0) / self._slots_planned
-            self._recording.node(name, state=state, held_to_at=at, busy_s=busy_s, reason=reason)
+            self._recording.node(name, held_to_at=at, busy_s=busy_s, **told)
 
     def end(self) -> None:
         """The search ends here, and with it what the nodes are held for."""
-        self._ends(self._left & self._busy_s.keys(), "DONE", time.time())
+        self._ends((self._left | self._aside) & self._busy_s.keys(), "DONE", time.time())
 
     def close(self) -> None:
         """Ends the process that asks the scheduler."""
@@ -127,15 +139,18 @@ class Fleet:
         """Whether nodes can be given back early."""
         return self._release is not None and self._release.possible
 
-    def takers(
-        self, running: Iterable[tuple[Placement, float | None]], left: float, durations: Durations
-    ) -> list[str] | None:
+    def takers(self, running: Running, left: float, durations: Durations) -> list[str] | None:
         """The nodes that take what is left of the budget; None as long as all do. See ``Tail.takers``."""
         if not self.shrinks:
             return None
         return self._tail.takers(self.table, running, left, durations, time.monotonic())
 
-    def give_back(self, takers: Sequence[str] | None) -> None:
-        """Gives back the idle nodes that are not among those that take what is left."""
-        if self._release is not None:
-            self._release.offer([] if takers is None else release.surplus(self.table, takers))
+    def give_back(self, takers: Sequence[str] | None, running: Running, durations: Durations) -> None:
+        """Gives back the idle nodes that are not among those that take what is left, and those that were set aside."""
+        if self._release is None:
+            return
+        idle = [] if takers is None else release.surplus(self.table, takers)
+        self._release.offer(
+            idle,
+            lambda: self._tail.better_later(self.table, running, idle, takers or (), durations, time.monotonic()),
+        )

@@ -238,9 +238,9 @@ class Recorder:
             self._say(records.BUSY, reason=f"results.h5 cannot be written: {error}", for_s=0.0)
 
     def _close(self, message: dict[str, Any]) -> None:
-        self._write_arrays()
         outcome, finished = message["outcome"], message["finished"]
         self._insist(lambda: store.end_allocation(self._engine, self._token, self._allocation, outcome, finished))
+        self._write_arrays()  # last, for it may take seconds, and the walltime may end
         self._insist(lambda: lease.release(self._engine, self._token))
         self._say(records.CLOSED)
 

@@ -2,7 +2,7 @@
 
 A node goes once nothing will run on it any more. First its agent ends everything there and exits, then its launcher
 process ends, and only then is the scheduler asked. Nodes that become idle within a short time go together, for some
-schedulers take few changes.
+schedulers take few changes; where one takes a single change, nodes wait for others as long as that is worth more.
 """
 
 from __future__ import annotations
@@ -61,10 +61,12 @@ class Release:
         self._empty = empty
         self._on_released = on_released
         self._peer: Peer | None = None
+        self._once = True  # until the scheduler says that it takes more changes than one
         self._gathering_since_s: float | None = None
         self._emptying: set[str] = set()
         self._leaving: list[str] = []
-        self._asked = False
+        self._useless: set[str] = set()  # nodes that were set aside
+        self._bare: list[str] = []  # those of them on which nothing of ours is left
         self._tries = 0
         self._refused = False
 
@@ -73,30 +75,39 @@ class Release:
         """Whether there is any use in looking for nodes to give back."""
         return not self._refused and len(self._held) > 1
 
-    def offer(self, idle: list[str]) -> None:
-        """These nodes are not needed any more, now."""
-        if not idle or self._leaving:
+    def offer(self, idle: list[str], wait: Callable[[], bool]) -> None:
+        """These nodes are not needed any more, now; ``wait`` tells whether more of them later are worth more."""
+        if self._leaving or not (idle or self._bare):
             self._gathering_since_s = None
             return
         now_s = time.monotonic()
         if self._gathering_since_s is None:
             self._gathering_since_s = now_s
+            self._start()
             self._loop.call_later(GATHER_S, lambda: None)  # so that the driver looks again
-        elif now_s - self._gathering_since_s >= GATHER_S:
+        elif now_s - self._gathering_since_s >= GATHER_S and not (self._once and (not idle or wait())):
             self._gathering_since_s = None
-            self._leaving = idle
+            self._leaving, self._bare = [*idle, *self._bare], []
             self._emptying = set(idle)
             self._empty(idle)
+            self._ask_when_empty()
+
+    def set_aside(self, node: str) -> None:
+        """A node that is being emptied will not be used again: it goes as soon as one can."""
+        if node != self._held[0]:
+            self._useless.add(node)
 
     def emptied(self, node: str) -> None:
         """Nothing of ours is left on a node."""
+        if node in self._useless and node in self._held and node not in self._leaving:
+            self._bare.append(node)
         self._emptying.discard(node)
-        if self._leaving and not self._emptying:
-            self._ask()
+        self._ask_when_empty()
 
     def lost(self, node: str) -> None:
         """A node went away by itself."""
         self._held = [name for name in self._held if name != node]
+        self._bare = [name for name in self._bare if name != node]
         self.emptied(node)
 
     def close(self) -> None:
@@ -105,14 +116,26 @@ class Release:
         if self._peer is not None:
             self._peer.stop(patience_s=1.0)
 
-    def _ask(self) -> None:
-        if self._refused:
-            return
+    def _start(self) -> None:
         if self._peer is None:
-            self._peer = Peer(self._loop, self._argv, self._answered, self._ended)
+            self._peer = Peer(self._loop, self._argv, self._hear, self._ended)
+
+    def _ask_when_empty(self) -> None:
+        if self._leaving and not self._emptying:
+            self._ask()
+
+    def _ask(self) -> None:
+        if self._refused or self._peer is None:
+            return
         keep = [node for node in self._held if node not in self._leaving]
         self._tries += 1
         self._peer.send({"keep": keep, "leave": self._leaving})
+
+    def _hear(self, message: dict[str, Any]) -> None:
+        if "once" in message:
+            self._once = message["once"]
+        else:
+            self._answered(message)
 
     def _answered(self, outcome: dict[str, Any]) -> None:
         leaving = self._leaving

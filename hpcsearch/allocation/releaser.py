@@ -1,7 +1,8 @@
 """Asks the scheduler to take nodes back, beside the driver: the scheduler may take seconds to answer.
 
-``python -P -m hpcsearch.allocation.releaser <folder of the allocation> <id of the job>``, JSON lines: in
-``{"keep": [...], "leave": [...]}``, out what ``hpcsearch.schedulers.release`` answers.
+``python -P -m hpcsearch.allocation.releaser <folder of the allocation> <id of the job>``, JSON lines: out first
+``{"once": ...}``, whether the scheduler takes nodes back only once; then in ``{"keep": [...], "leave": [...]}``, out
+what ``hpcsearch.schedulers.release`` answers.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ def main(folder: Path, job_id: str) -> None:
         signal.signal(number, signal.SIG_IGN)
     driver = standard_channel()
     site = read_site(folder / "site.json")
+    driver.send({"once": schedulers.releases_once(site)})
+    driver.deliver()
     while True:
         try:
             messages = driver.wait()

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Self
 
 from hpcsearch.allocation.durations import Durations
 from hpcsearch.allocation.nodes import Node, NodeTable, Placement
@@ -42,6 +43,12 @@ class Outlook:
         for duration_s in reversed(seconds):
             self._sums.append(self._sums[-1] + duration_s)
         self.mean_s = self._sums[-1] / max(1, len(seconds))
+
+    @classmethod
+    def by(cls, durations: Durations) -> Self:
+        """By the quantiles of those that have finished."""
+        quantiles = (durations.quantile(point / (POINTS - 1)) for point in range(POINTS))
+        return cls([duration_s for duration_s in quantiles if duration_s is not None])
 
     def left_s(self, age_s: float) -> float:
         """Seconds that an evaluation is expected to go on that has run for so long.
@@ -99,6 +106,33 @@ def takers(
     return order[:low]
 
 
+def slots_left_s(
+    table: NodeTable, running: Iterable[tuple[Placement, float | None]], outlook: Outlook, now_s: float
+) -> dict[str, list[float]]:
+    """By node, how long each of its open slots is expected to be busy; 0 for a free one. See ``Tail.takers``."""
+    slots_s = {placement: 0.0 for node in table.nodes.values() for placement in node.open}
+    for placement, begun_s in running:
+        if placement in slots_s and table.nodes[placement.node].loads[placement.slot]:
+            age_s = 0.0 if begun_s is None else now_s - begun_s
+            slots_s[placement] += max(BUSY_S, outlook.left_s(age_s))
+    left_s: dict[str, list[float]] = {name: [] for name in table.nodes}
+    for placement, slot_s in slots_s.items():
+        left_s[placement.node].append(slot_s)
+    return left_s
+
+
+def better_later(idle: int, others_s: Iterable[float], end_s: float) -> bool:
+    """Whether more nodes given back together later save more node-seconds than the idle ones given back now.
+
+    Args:
+        idle: how many could go now.
+        others_s: when each of the others that can go is expected to be idle, too (seconds from now).
+        end_s: when the search is expected to end.
+    """
+    now = idle * end_s
+    return any((idle + count) * (end_s - at_s) > now for count, at_s in enumerate(sorted(others_s), start=1))
+
+
 class Tail:
     """Knows when the last round has begun, and which nodes take it.
 
@@ -153,17 +187,24 @@ class Tail:
         durations: Durations,
         now_s: float,
     ) -> None:
-        quantiles = (durations.quantile(point / (POINTS - 1)) for point in range(POINTS))
-        outlook = Outlook([duration_s for duration_s in quantiles if duration_s is not None])
-        slots_s = {placement: 0.0 for node in table.nodes.values() for placement in node.open}
-        for placement, begun_s in running:
-            if placement in slots_s and table.nodes[placement.node].loads[placement.slot]:
-                age_s = 0.0 if begun_s is None else now_s - begun_s
-                slots_s[placement] += max(BUSY_S, outlook.left_s(age_s))
-        left_s: dict[str, list[float]] = {name: [] for name in table.nodes}
-        for placement, slot_s in slots_s.items():
-            left_s[placement.node].append(slot_s)
+        outlook = Outlook.by(durations)
+        left_s = slots_left_s(table, running, outlook, now_s)
         awake = [node for node in table.nodes.values() if node.name not in table.resting and left_s[node.name]]
         self._chosen = takers(awake, self._first, left_s, left, outlook.mean_s)
         self._among = len(table.nodes) - len(table.resting)
         self._lasts_to_s = now_s + max(CHOICE_LASTS * outlook.mean_s, CHOICE_LASTS_PER_SLOT_S * table.slots)
+
+    def better_later(
+        self,
+        table: NodeTable,
+        running: Iterable[tuple[Placement, float | None]],
+        idle: Collection[str],
+        takers: Collection[str],
+        durations: Durations,
+        now_s: float,
+    ) -> bool:
+        """``better_later`` for the nodes ``idle``, when all but ``takers`` go sooner or later."""
+        left_s = slots_left_s(table, running, Outlook.by(durations), now_s)
+        idle_at_s = {name: max(slots_s, default=0.0) for name, slots_s in left_s.items()}
+        others_s = [at_s for name, at_s in idle_at_s.items() if name not in idle and name not in takers]
+        return better_later(len(idle), others_s, max(idle_at_s.values(), default=0.0))

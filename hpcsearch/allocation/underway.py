@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from hpcsearch.allocation.durations import Durations
@@ -147,8 +147,15 @@ class UnderWay:
 
     def takers(self, left: float) -> list[str] | None:
         """The nodes that take so many evaluations, the last ones; None as long as all do."""
-        running = ((sent.placement, sent.begun_s) for sent in self._sent.values() if not sent.judged_later)
-        return self._fleet.takers(running, left, self._durations)
+        return self._fleet.takers(self._where(), left, self._durations)
+
+    def give_back(self, left: float) -> None:
+        """Gives back the nodes that so many evaluations, the last ones, do not need."""
+        if self._fleet.shrinks:
+            self._fleet.give_back(self.takers(left), self._where(), self._durations)
+
+    def _where(self) -> Iterator[tuple[Placement, float | None]]:
+        return ((sent.placement, sent.begun_s) for sent in self._sent.values() if not sent.judged_later)
 
     def recall(self) -> None:
         """Takes back those that have not begun."""

@@ -23,8 +23,8 @@ WORDS: Mapping[str, str] = {
     "UNHEARD": "unheard",
 }
 
-#: States in which a node is the allocation's no longer, from ``held_to_at`` on; one that was set aside still is.
-_GONE = frozenset({"RELEASED", "LOST", "DONE"})
+#: States of nodes that were given back once ``held_to_at`` is known; what was set aside may be held to the end.
+_GIVEN_BACK = frozenset({"RELEASED", "QUARANTINED"})
 #: What a reader has to be told of in any case.
 TROUBLE = frozenset({"lost", "set aside"})
 
@@ -70,7 +70,7 @@ def _view(allocation: AllocationView, row: Mapping[str, Any], slot_s: float, end
     begun = [at for at in (allocation.started_at, row.get("held_from_at")) if at is not None]
     from_at = min(begun)
     state, slots = row["state"], row.get("slots") or 0
-    gone_at = row.get("held_to_at") if state in _GONE else None
+    gone_at = row.get("held_to_at")
     to_at = max(from_at, end_at if gone_at is None else gone_at)
     still = gone_at is None and allocation.live
     return NodeView(
@@ -84,7 +84,7 @@ def _view(allocation: AllocationView, row: Mapping[str, Any], slot_s: float, end
         held_to_at=None if still else to_at,
         held_s=to_at - from_at,
         busy_s=slot_s / slots if slots else 0.0,
-        given_back_s=max(0.0, end_at - to_at) if state == "RELEASED" else 0.0,
+        given_back_s=max(0.0, end_at - to_at) if state in _GIVEN_BACK else 0.0,
         reason=row.get("reason") or "",
     )
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 
 from hpcsearch.schedulers import query_cache
 from hpcsearch.schedulers.base import AllocationState, AllocationStatus, EndCause, Scheduler
-from hpcsearch.schedulers.release import ReleaseOutcome, refused
+from hpcsearch.schedulers.release import ReleaseOutcome, Releases, refused
 from hpcsearch.schedulers.request import AllocationRequest
 from hpcsearch.sites.model import Site
 
@@ -30,6 +30,7 @@ __all__ = [
     "executor",
     "first_look",
     "release",
+    "releases_once",
     "status",
     "submission_argv",
     "submit",
@@ -39,11 +40,14 @@ __all__ = [
 _TABLE: Mapping[str, tuple[str, str]] = {
     "local": ("hpcsearch.schedulers.local", "hpcsearch.schedulers.local_executor:LocalExecutor"),
     "slurm": ("hpcsearch.schedulers.slurm", "hpcsearch.schedulers.slurm_executor:SlurmExecutor"),
-    "pbs": ("hpcsearch.schedulers.pbs", "hpcsearch.schedulers.pbs:no_executor"),
+    "pbs": ("hpcsearch.schedulers.pbs", "hpcsearch.schedulers.pbs_executor:PBSSiteExecutor"),
 }
 
-#: What a site's key ``release`` names -> the module with the function ``release``.
-_RELEASES: Mapping[str, str] = {"slurm": "hpcsearch.schedulers.slurm_release"}
+#: What a site's key ``release`` names -> its functions.
+_RELEASES: Mapping[str, str] = {
+    "slurm": "hpcsearch.schedulers.slurm_release",
+    "pbs": "hpcsearch.schedulers.pbs_release",
+}
 
 
 def scheduler(site: Site) -> Scheduler:
@@ -96,9 +100,16 @@ def release(site: Site, identifier: str, keep: Sequence[str], leave: Sequence[st
         return ReleaseOutcome(True)
     if site.release not in _RELEASES:
         return refused(f"site {site.name} takes no nodes back before an allocation ends (release = {site.release!r})")
-    module = importlib.import_module(_RELEASES[site.release])
-    outcome: ReleaseOutcome = module.release(identifier, keep, leave, folder)
-    return outcome
+    return _releases(site).release(identifier, keep, leave, folder)
+
+
+def releases_once(site: Site) -> bool:
+    """Whether an allocation there can give nodes back only once; False where it cannot be told."""
+    return site.release in _RELEASES and _releases(site).once()
+
+
+def _releases(site: Site) -> Releases:
+    return cast(Releases, importlib.import_module(_RELEASES[site.release]))
 
 
 def cancel(site: Site, identifier: str) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
 
 
 @dataclass(frozen=True)
@@ -18,6 +20,16 @@ class ReleaseOutcome:
     sentence: str = ""
     again: bool = False
     environment: Mapping[str, str | None] = field(default_factory=dict)
+
+
+class Releases(Protocol):
+    """How a scheduler takes nodes back."""
+
+    def release(self, job_id: str, keep: Sequence[str], leave: Sequence[str], folder: Path) -> ReleaseOutcome:
+        """Gives the hosts ``leave`` back; every refusal is an outcome, and nothing is raised for it."""
+
+    def once(self) -> bool:
+        """Whether it does so only once for a job."""
 
 
 def refused(sentence: str, *, again: bool = False) -> ReleaseOutcome:

@@ -100,8 +100,16 @@ def _refusal(said: str) -> ReleaseOutcome:
     return refused(f"Slurm refused: {said}", again=False)
 
 
-def _index_refusal() -> ReleaseOutcome:
+def once() -> bool:
     """A job changes its size once and then needs an index from the accounting database, if there is one."""
-    if "slurmdbd" in run(["scontrol", "show", "config"], _TIMEOUT_S).stdout:
+    try:
+        answer = run(["scontrol", "show", "config"], _TIMEOUT_S)
+    except SchedulerError:
+        return False
+    return answer.status == 0 and "slurmdbd" not in answer.stdout
+
+
+def _index_refusal() -> ReleaseOutcome:
+    if not once():
         return refused("Slurm's accounting has not recorded the job's last change yet", again=True)
     return refused("without slurmdbd, Slurm changes the size of a job only once", again=False)

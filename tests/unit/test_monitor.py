@@ -69,7 +69,7 @@ def test_node_hours_of_an_allocation_that_ended(make_workflow: MakeWorkflow) -> 
         node("n1", "DONE", 3600),
         node("n2", "RELEASED", 1800),
         node("n3", "LOST", 900, "its agent was killed"),
-        node("n4", "QUARANTINED", 600, "its evaluations failed one after the other"),
+        node("n4", "QUARANTINED", 3600, "its evaluations failed one after the other"),
     )
     add(layout, "attempt", attempt(1, "n1", 0, 3600), attempt(2, "n1", 100, 1900), attempt(3, "n2", 0, 1800))
     seen = looked_at(layout)
@@ -80,6 +80,15 @@ def test_node_hours_of_an_allocation_that_ended(make_workflow: MakeWorkflow) -> 
     hours = node_hours(seen.nodes)
     assert (hours.held, hours.busy, hours.given_back) == (2.75, 1.0, 0.5)
     assert states_in_words(seen.nodes) == "1 given back, 1 lost, 1 set aside, 1 done"
+
+
+def test_a_node_that_was_set_aside_is_held_until_it_is_given_back(make_workflow: MakeWorkflow) -> None:
+    layout = make_workflow()
+    change(layout, state="RUNNING", scheduler_id="7", nodes=2, started_at=BEGAN)
+    add(layout, "node", node("n1", "QUARANTINED"), node("n2", "QUARANTINED", 600))
+    held, gone = looked_at(layout).nodes
+    assert (held.held_to_at, held.given_back_s) == (None, 0.0)
+    assert (gone.held_s, gone.state) == (600, "set aside") and gone.given_back_s > 0
 
 
 def test_node_hours_of_an_allocation_that_runs(make_workflow: MakeWorkflow) -> None:
