@@ -7,11 +7,12 @@ import re
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from hpcsearch.allocation.plan import Launch
 from hpcsearch.errors import AllocationError
+from hpcsearch.worker.environment import GPU_VARIABLES
 
 #: The agent itself. -P keeps the working directory's files from standing in for the standard library's.
 AGENT = (sys.executable, "-P", "-m", "hpcsearch.worker.agent")
@@ -60,8 +61,75 @@ def _srun(host: Host, launch: Launch) -> list[str]:
     return [*fixed, *cpus, *launch.arguments, *AGENT]
 
 
-_HOSTS: Mapping[str, Callable[[], list[Host]]] = {"none": _this_host, "srun": _slurm_hosts}
-_AGENT_ARGV: Mapping[str, Callable[[Host, Launch], list[str]]] = {"none": _here, "srun": _srun}
+def _node_file_hosts() -> list[Host]:
+    from hpcsearch.schedulers.pbs_nodes import node_file_hosts  # where it is needed: it takes time to import
+
+    file = os.environ.get("PBS_NODEFILE", "")
+    try:
+        names = node_file_hosts(os.environ)
+    except OSError as error:
+        raise AllocationError(f"PBS's list of nodes, {file}, cannot be read: {error.strerror}.") from None
+    if not names:
+        raise AllocationError(
+            f"PBS does not tell the nodes of this allocation ($PBS_NODEFILE is {file!r}).",
+            "This launcher works inside a PBS job only: see the site file's [launcher].",
+        )
+    return [Host(name) for name in names]
+
+
+def _mpiexec(host: Host, launch: Launch) -> list[str]:
+    # The driver's own node has all its cores without a launcher, and works where there is none.
+    if _short(host.name) == _short(socket.gethostname()):
+        return list(AGENT)
+    from hpcsearch.schedulers import launchers
+
+    found = launchers.find(launch.kind, launch.program)
+    if found is None:
+        raise AllocationError(
+            f"No launcher of kind {launch.kind!r} is on {socket.gethostname()}, so that no other node can be reached.",
+            "Load its module in the site file's environment, or name it with program and kind in [launcher].",
+        )
+    options = _MPIEXEC[found.kind](host.name, launchers.remote_shell())
+    return [found.program, *options, *launch.arguments, *AGENT]
+
+
+def _short(name: str) -> str:
+    return name.partition(".")[0]
+
+
+def _pals(host: str, _shell: str) -> list[str]:
+    return ["--hosts", host, "-n", "1", "--ppn", "1", "--cpu-bind", "none"]
+
+
+def _hydra(host: str, shell: str) -> list[str]:
+    through = ["-launcher", "ssh", "-launcher-exec", shell] if shell else []
+    return [*through, "-hosts", host, "-n", "1", "-bind-to", "none"]
+
+
+def _openmpi(host: str, shell: str) -> list[str]:
+    through = ["--mca", "plm_rsh_agent", shell] if shell else []
+    # Without tm, which Open MPI may have been built with, it takes the node that is named here and no other.
+    alone = ["--mca", "plm", "^tm", "--mca", "ras", "^tm"]
+    return [*through, *alone, "--host", host, "-n", "1", "--bind-to", "none", *_exports(_for_other_nodes(os.environ))]
+
+
+def _exports(environment: Mapping[str, str]) -> list[str]:
+    """Open MPI gives processes on other nodes only those variables that it is told to; PBS's own it must not."""
+    names = (name for name in environment if re.fullmatch(r"\w+", name) and not name.startswith(("OMPI_", "PBS_")))
+    return [word for name in sorted(names) for word in ("-x", name)]
+
+
+_MPIEXEC: Mapping[str, Callable[[str, str], list[str]]] = {"pals": _pals, "hydra": _hydra, "openmpi": _openmpi}
+_HOSTS: Mapping[str, Callable[[], list[Host]]] = {
+    "none": _this_host,
+    "srun": _slurm_hosts,
+    **dict.fromkeys(("auto", *_MPIEXEC), _node_file_hosts),
+}
+_AGENT_ARGV: Mapping[str, Callable[[Host, Launch], list[str]]] = {
+    "none": _here,
+    "srun": _srun,
+    **dict.fromkeys(("auto", *_MPIEXEC), _mpiexec),
+}
 
 
 def hosts(launch: Launch) -> list[Host]:
@@ -78,3 +146,25 @@ def hosts(launch: Launch) -> list[Host]:
 def agent_argv(host: Host, launch: Launch) -> list[str]:
     """The command that starts the agent on ``host``."""
     return _AGENT_ARGV[launch.kind](host, launch)
+
+
+def is_launched(argv: Sequence[str], launch: Launch) -> bool:
+    """Whether the agent's command is a launcher that the driver has to set apart, in session and in environment.
+
+    PBS sends SIGTERM to all processes of a session: mpiexec would kill its agent, which could end nothing in order.
+    """
+    return launch.kind in ("auto", *_MPIEXEC) and tuple(argv) != AGENT
+
+
+def environment_for(argv: Sequence[str], launch: Launch) -> dict[str, str] | None:
+    """The environment of the agent's command; None for the driver's own."""
+    return _for_other_nodes(os.environ) if is_launched(argv, launch) else None
+
+
+def _for_other_nodes(environment: Mapping[str, str]) -> dict[str, str]:
+    """Without the variables that name GPUs of this node: mpiexec would hand them on to the agent's."""
+    return {
+        name: value
+        for name, value in environment.items()
+        if name not in GPU_VARIABLES or not re.search("GPU-|MIG-", value)
+    }

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from hpcsearch.allocation.executor import Ended, Listener
-from hpcsearch.allocation.launch import Host, agent_argv, survives_signals
+from hpcsearch.allocation.launch import Host, agent_argv, environment_for, is_launched
 from hpcsearch.allocation.loop import Loop
 from hpcsearch.allocation.nodes import Placement, plan_slots
 from hpcsearch.allocation.peer import Peer
@@ -134,7 +134,8 @@ class SlotExecutor:
             argv,
             lambda events: self._take(agent, events),
             lambda: self._agent_ended(agent),
-            own_session=survives_signals(argv, self._plan.launch),
+            environment_for(argv, self._plan.launch),
+            own_session=is_launched(argv, self._plan.launch),
         )
 
     def _take(self, agent: _Agent, events: list[list[Any]]) -> None:

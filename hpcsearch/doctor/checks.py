@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -13,7 +14,8 @@ from hpcsearch import schedulers
 from hpcsearch.doctor.filesystem import check_folder
 from hpcsearch.doctor.finding import Finding, failed, look, ok
 from hpcsearch.errors import HpcsearchError
-from hpcsearch.schedulers.command import run
+from hpcsearch.schedulers import launchers
+from hpcsearch.schedulers.command import Completed, run
 from hpcsearch.sites.check import check_script, sample_requests
 from hpcsearch.sites.find import explain_detection, files_of, search_path, site_files
 from hpcsearch.sites.load import load_site
@@ -27,10 +29,14 @@ _NODE_LOCAL = ("/tmp", "/var/tmp", "/dev/shm", "/run")
 #: Scheduler -> the commands that are needed, and one whose first line of output tells the version.
 _COMMANDS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "slurm": (("sbatch", "squeue", "scancel", "scontrol"), ("sbatch", "--version")),
-    "pbs": (("qsub", "qstat", "qdel"), ("qsub", "--version")),
+    "pbs": (("qsub", "qstat", "qdel"), ("qstat", "-B", "-f", "-F", "json")),
     "local": ((), ()),
 }
-_LAUNCHERS: Mapping[str, str] = {"srun": "srun", "pals": "mpiexec", "hydra": "mpiexec", "openmpi": "mpirun"}
+
+#: What is to be done where a launcher is not here.
+_LAUNCHER_ADVICE = (
+    "It is needed in allocations only. If it comes with a module, load that in the site file's environment."
+)
 
 
 @dataclass(frozen=True)
@@ -95,10 +101,26 @@ def _scheduler(setting: Setting) -> Finding:
             f"The commands {', '.join(missing)} are not here.",
             "Load the scheduler's module, go to a login node, or name another site with --site.",
         )
-    said = run(version).said
-    if setting.site.scheduler == "slurm":
-        return _slurm(said, setting.environment)
-    return look("scheduler", f"{said}.", "This version shows PBS job scripts (--dry-run) but does not submit them yet.")
+    answer = run(version)
+    return _pbs(answer) if setting.site.scheduler == "pbs" else _slurm(answer.said, setting.environment)
+
+
+def _pbs(answer: Completed) -> Finding:
+    try:
+        server = next(iter(json.loads(answer.stdout)["Server"].values()))
+        version, active = f"PBS {server.get('pbs_version', '')}".strip(), server.get("server_state") == "Active"
+    except (ValueError, KeyError, StopIteration, AttributeError):
+        return failed("scheduler", f"PBS's server does not answer: {answer.said}.", "Try again later.")
+    if not active:
+        advice = "Jobs wait until an administrator starts it again."
+        return look("scheduler", f"{version} answers, but starts no jobs at present.", advice)
+    if server.get("job_history_enable") != "True":
+        return look(
+            "scheduler",
+            f"{version} answers, without job history.",
+            "How an allocation ended is not known; an administrator can set job_history_enable.",
+        )
+    return ok("scheduler", f"{version} answers, with job history.")
 
 
 def _slurm(version: str, environment: Mapping[str, str]) -> Finding:
@@ -136,16 +158,36 @@ def _database(setting: Setting) -> Finding:
 
 def _launcher(setting: Setting) -> Finding:
     kind = setting.site.launcher.kind
-    program = setting.site.launcher.program or _LAUNCHERS.get(kind, "")
-    if not program:
+    if kind == "none":
         return ok("launcher", "None is needed: allocations have one node.")
+    if kind != "srun":
+        return _mpiexec(setting.site)
+    program = setting.site.launcher.program or "srun"
     if shutil.which(program, path=setting.environment.get("PATH")):
         return ok("launcher", f"{kind}: {program} is here.")
-    return look(
-        "launcher",
-        f"{kind}: {program} is not here.",
-        "It is needed in allocations only. If it comes with a module, load that in the site file's environment.",
-    )
+    return look("launcher", f"{kind}: {program} is not here.", _LAUNCHER_ADVICE)
+
+
+def _mpiexec(site: Site) -> Finding:
+    kind, program = site.launcher.kind, site.launcher.program
+    found = launchers.find(kind, program)
+    if found is not None:
+        told = "" if launchers.kind_of(found.program) else " It does not tell its kind."
+        return ok("launcher", f"{found.kind}: {found.program} is here{_reaching(found.kind)}.{told}")
+    other = launchers.find("auto", program)
+    if other is not None:
+        return look(
+            "launcher",
+            f"{kind} is not here: {other.program} is {other.kind}.",
+            f'In allocations it must be {kind}; else write kind = "{other.kind}" in the site file\'s [launcher].',
+        )
+    return look("launcher", f"{kind}: {program or 'mpiexec'} is not here.", _LAUNCHER_ADVICE)
+
+
+def _reaching(kind: str) -> str:
+    if kind == "pals":
+        return ""
+    return ", and reaches other nodes by pbs_tmrsh" if launchers.remote_shell() else ", and reaches other nodes by ssh"
 
 
 def _gpus(setting: Setting) -> Finding:

@@ -65,6 +65,11 @@ class AllocationRequest:
                 raise UsageError(f"the path {path} of an allocation must be absolute")
             if "\\" in str(path):
                 raise UsageError(f"the path {path} holds a backslash, which Slurm leaves out of file names")
+        if self.site.scheduler == "pbs" and not str(self.folder).isascii():
+            raise UsageError(
+                f"the path {self.folder} has letters that PBS does not take in the name of an output",
+                "Keep workflows where every folder has a plain name: --root names another place.",
+            )
 
     @property
     def script(self) -> Path:

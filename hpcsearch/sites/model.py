@@ -18,7 +18,7 @@ from hpcsearch.errors import UsageError
 DURATION: Final[Mapping[str, bool]] = {"duration": True}
 
 SchedulerName = Literal["slurm", "pbs", "local"]
-LauncherKind = Literal["none", "srun", "pals", "hydra", "openmpi"]
+LauncherKind = Literal["none", "srun", "pals", "hydra", "openmpi", "auto"]
 GpuVariable = Literal["", "CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ZE_AFFINITY_MASK"]
 
 
@@ -131,6 +131,8 @@ class Site:
     #: What every chunk of a PBS ``select`` asks for, such as ``system=polaris``.
     chunk: str = ""
     required: tuple[Literal["account"], ...] = ()
+    #: The option by which PBS is told the account: some machines charge an account, some a project.
+    account_option: Literal["-A", "-P"] = "-A"
     queues: tuple[Queue, ...] = ()
     #: Whether queues that the file does not name are taken too, without limits.
     open_queues: bool = False

@@ -79,13 +79,19 @@ def words(request: AllocationRequest) -> dict[str, Any]:
         "cpus_per_node": queue.cpus_per_node,
         "memory_mb": queue.memory_mb,
         "chunk": site.chunk,
+        "account_option": site.account_option,
         "environment": site.environment,
         "directives": (*site.directives, *queue.directives),
     }
 
 
 def _option_path(path: Path, scheduler: str) -> str:
-    """A path in a line for the scheduler, which has no backslash; Slurm alone takes % for a pattern."""
+    """A path in a line for the scheduler, which has no backslash; Slurm alone takes % for a pattern.
+
+    PBS reads quotes as a shell does, but nothing within them; Slurm reads a backslash within double quotes.
+    """
+    if scheduler == "pbs":
+        return shlex.quote(str(path))
     text = str(path).replace("%", "%%") if scheduler == "slurm" else str(path)
     if all(char.isalnum() or char in "/._-+=,:@%" for char in text):
         return text

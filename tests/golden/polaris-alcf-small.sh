@@ -4,6 +4,7 @@
 #PBS -A lab
 #PBS -l select=1:system=polaris
 #PBS -l walltime=0:30:00
+#PBS -S /bin/bash
 #PBS -r n
 #PBS -k doe
 #PBS -o /scratch/her/workflows/poly/allocations/1/stdout
@@ -20,6 +21,10 @@ HPCSEARCH_DEADLINE=$((HPCSEARCH_DEADLINE + 1800))
 export HPCSEARCH_DEADLINE
 export HPCSEARCH_SCHEDULER=pbs
 HPCSEARCH_SCHEDULER_ID=$PBS_JOBID
+# Tells submitit's helpers where they are, without handing the job to its runner.
+export SUBMITIT_EXECUTOR=pbs
+# A job begins with little on its PATH: what its submitter could call comes after that, PBS's own commands too.
+export PATH="$PATH${PBS_O_PATH:+:$PBS_O_PATH}"
 export HPCSEARCH_SCHEDULER_ID
 
 python=/opt/python/bin/python3

@@ -25,16 +25,23 @@ MAY_IMPORT: dict[str, set[str]] = {
     "runfunction": {"evaluation", "reference"},
     "hyperparameter": {"evaluation"},
     "problem": {"evaluation", "hyperparameter"},
-    "worker": BASE,
-    "search": {*BASE, "problem"},
-    "workflow": {"evaluation"},
-    "sites": {"schedulers.request"},
+    "drafts": set(),
+    "arrays": {"drafts"},
+    "worker": {*BASE, "arrays"},
+    "search": {*BASE, "problem", "hyperparameter", "worker.channel"},
+    "settings": {"sites.lines", "sites.model"},  # both for its messages alone
+    "workflow": {"evaluation", "settings", "arrays", "drafts"},
+    "sites": {"schedulers.request", "settings"},
     "schedulers": {"sites"},
     "allocation": {*BASE, "worker", "problem", "search", "workflow", "sites", "schedulers"},
     "monitor": {"evaluation", "workflow", "sites", "schedulers"},
-    "submission": {*BASE, "problem", "search", "workflow", "sites", "schedulers", "monitor", "allocation.plan"},
+    "submission": {
+        *(*BASE, "problem", "search", "workflow", "sites", "schedulers", "monitor"),
+        *("allocation.plan", "worker.context"),
+    },
     "doctor": {"sites", "schedulers"},
-    "cli": {*BASE, "workflow", "sites", "schedulers", "monitor", "submission", "doctor"},
+    "project": set(),
+    "cli": {*BASE, "project", "settings", "workflow", "sites", "schedulers", "monitor", "submission", "doctor"},
 }
 
 #: Known to type checkers only, and loaded when first used: the public names.

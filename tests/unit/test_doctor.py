@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from pbs_recorded import RECORDED
 
 from hpcsearch.cli import doctor as doctor_command
 from hpcsearch.cli.main import run
@@ -191,3 +192,45 @@ def test_the_command_prints_findings_with_advice_and_ends_with_1_when_no_search_
     shown = capsys.readouterr().out
     assert "scheduler:    FAILED  The commands qsub, qstat, qdel are not here." in shown
     assert "Load the scheduler's module" in shown
+
+
+def pbs_commands(folder: Path, server: str) -> None:
+    for name in ("qsub", "qdel"):
+        command(folder, name)
+    command(folder, "qstat", f'[ "$*" = "-B -f -F json" ] && printf "%s" \'{server}\'')
+
+
+@pytest.mark.parametrize(
+    ("server", "verdict", "words"),
+    [
+        (RECORDED["qstat_B_json"].stdout, Verdict.OK, "PBS 23.06.06 answers, with job history."),
+        (
+            RECORDED["qstat_B_json"].stdout.replace('"job_history_enable":\t"True"', '"x":\t1'),
+            Verdict.LOOK,
+            "PBS 23.06.06 answers, without job history.",
+        ),
+        ('{"Server": {"head": {"server_state": "Idle"}}}', Verdict.LOOK, "PBS answers, but starts no jobs at present."),
+        ('{"timestamp": 1}', Verdict.FAILED, "PBS's server does not answer"),
+        ("qstat: cannot connect to server", Verdict.FAILED, "cannot connect to server"),
+    ],
+)
+def test_pbs_says_how_it_is(commands: Path, tmp_path: Path, server: str, verdict: Verdict, words: str) -> None:
+    pbs_commands(commands, server)
+    found = findings("pbs", tmp_path)["scheduler"]
+    assert found.verdict is verdict
+    assert words in found.text
+
+
+def test_the_launcher_that_is_there_is_named(commands: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "env" / "python"))
+    pbs_commands(commands, "")
+    assert findings("pbs", tmp_path)["launcher"].text == "auto: mpiexec is not here."
+    command(commands, "mpiexec", "echo 'mpiexec (OpenRTE) 4.1.4'")
+    found = findings("polaris", tmp_path)["launcher"]
+    assert (found.verdict, found.text) == (Verdict.LOOK, f"pals is not here: {commands}/mpiexec is openmpi.")
+    assert 'kind = "openmpi"' in found.advice
+    found = findings("pbs", tmp_path)["launcher"]
+    assert found.verdict is Verdict.OK
+    assert found.text == f"openmpi: {commands}/mpiexec is here, and reaches other nodes by ssh."
+    command(commands, "pbs_tmrsh")
+    assert "by pbs_tmrsh" in findings("pbs", tmp_path)["launcher"].text

@@ -111,7 +111,7 @@ def test_the_searches_are_declared_as_entry_points(installed: Path, tmp_path: Pa
     )
     declared = dict(item.split("=") for item in ran(installed, tmp_path, "python", "-c", code).split())
     assert declared == {name: known_strategies()[name] for name in declared}
-    assert {"ambs", "random"} <= declared.keys()
+    assert {"ambs", "grid", "random"} <= declared.keys()
 
 
 def test_every_dependency_says_why() -> None:

@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpcsearch import schedulers
-from hpcsearch.errors import SchedulerError
 from hpcsearch.schedulers import slurm_release
 from hpcsearch.schedulers.command import Completed
 from hpcsearch.schedulers.hostlist import compress
@@ -111,7 +110,7 @@ def test_a_scheduler_that_is_not_there_is_an_outcome_too(tmp_path: Path, monkeyp
 def test_nothing_to_give_back_and_sites_that_take_nothing_back(tmp_path: Path) -> None:
     assert schedulers.release(SLURM, "7", ["sn1"], [], tmp_path).released
     assert not schedulers.release(SLURM, "7", [], ["sn1"], tmp_path).released
-    for name in ("local", "polaris", "pbs"):
+    for name in ("local", "polaris"):
         outcome = schedulers.release(find_site(name), "7", ["a"], ["b"], tmp_path)
         assert (outcome.released, outcome.again) == (False, False)
         assert f"site {name} takes no nodes back" in outcome.sentence
@@ -155,20 +154,6 @@ def test_compressed_hosts_are_the_same_hosts(hosts: set[str]) -> None:
 
 def test_thousands_of_hosts_fit_into_an_argument() -> None:
     assert len(compress(f"frontier{number:05d}" for number in range(1, 9857))) < 40
-
-
-def test_pbs_says_that_it_is_not_there_yet(tmp_path: Path) -> None:
-    site = find_site("pbs")
-    for ask in (
-        lambda: schedulers.status(site, ["1.pbs"]),
-        lambda: schedulers.first_look(site, "1.pbs"),
-        lambda: schedulers.cancel(site, "1.pbs"),
-        lambda: schedulers.executor(site, tmp_path),
-    ):
-        with pytest.raises(SchedulerError, match="PBS") as error:
-            ask()
-        assert error.value.hint
-    assert schedulers.dropped_variables(site, {"PBS_DPREFIX": "x", "PBS_O_HOME": "y"}) == ("PBS_DPREFIX",)
 
 
 def test_a_node_that_the_job_has_lost_meanwhile_is_not_asked_for(
