@@ -1,13 +1,14 @@
 # make demo   two real searches on this machine, and their best configurations
 # make test   all tests
 # make lint   style and types
+# make docs   the pages in docs/ as HTML
 # Each makes .venv and installs what it needs first; PYTHON names the interpreter (3.11 or later).
 
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint docs clean
 
 demo: .venv/.demo
 	@set -e; root=$$(mktemp -d); \
@@ -29,8 +30,12 @@ lint: .venv/.dev
 	$(BIN)/ruff format --check hpcsearch tests benchmarks examples
 	$(BIN)/mypy
 
+docs: .venv/.docs
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet docs docs/_build
+	@echo "The pages are in docs/_build; begin with docs/_build/index.html"
+
 clean:
-	rm -rf .venv .cache dist build
+	rm -rf .venv .cache dist build docs/_build
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -43,6 +48,10 @@ $(BIN)/python:
 
 .venv/.test: pyproject.toml | $(BIN)/python
 	$(PIP) -e '.[test]'
+	@touch $@
+
+.venv/.docs: pyproject.toml | $(BIN)/python
+	$(PIP) -e '.[docs]'
 	@touch $@
 
 .venv/.dev: pyproject.toml | $(BIN)/python

@@ -1,0 +1,15 @@
+"""The blocks for a cluster are run on a real Slurm and a stand-in for PBS, both in tests/cluster."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "cluster"))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for cluster in ("slurm_cluster", "pbs_cluster"):
+        config.pluginmanager.import_plugin(cluster)
