@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from hpcsearch.errors import LimitError, UsageError
 from hpcsearch.sites.duration import format_duration
 from hpcsearch.sites.model import Queue, Site, Tier
@@ -44,6 +46,22 @@ def check_chain(site: Site, queue_name: str, count: int) -> None:
             f"Type --chain {queue.max_jobs}, and 'hpcsearch resume' later."
             if queue.max_jobs > 1
             else "Leave out --chain.",
+        )
+
+
+def check_slots(site: Site, queue_name: str, evals_per_node: int, bind: bool) -> None:
+    """Raises LimitError when a node has fewer CPUs than evaluations that are each to have some of their own.
+
+    Where the site does not say how many there are, the nodes tell when they are there.
+    """
+    shape = site.node_of(site.queue(queue_name))
+    known = shape.cores * shape.threads_per_core - len(shape.reserved_cores)
+    cpus = len(os.sched_getaffinity(0)) if site.scheduler == "local" else known
+    if bind and 0 < cpus < evals_per_node:
+        raise LimitError(
+            f"{evals_per_node} evaluations at once on one node need {evals_per_node} CPUs; "
+            f"a node of {site.name} has {cpus}",
+            f"Type --evals-per-node {cpus}, or let evaluations share CPUs with --no-bind.",
         )
 
 

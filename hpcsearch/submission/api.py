@@ -165,6 +165,7 @@ def refuse_early(request: Request) -> tuple[Layout, Site]:
     refuse_taken(layout)
     site = find_site(request.site, queue=request.queue)
     limits.check_request(site, request.queue, request.nodes, request.walltime_s, request.account)
+    limits.check_slots(site, request.queue, request.evals_per_node, request.bind)
     check_chain(site, request.queue, request.chain)
     refuse_impossible(request, site)
     return layout, site

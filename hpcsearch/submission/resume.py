@@ -77,6 +77,7 @@ def resume(layout: Layout, changes: Changes, steps: Steps) -> Submitted:
     wanted["walltime_s"] = int(wanted["walltime_s"])
     site = find_site(wanted["site"], queue=wanted["queue"], workflow=layout.root)
     limits.check_request(site, wanted["queue"], wanted["nodes"], wanted["walltime_s"], wanted["account"])
+    limits.check_slots(site, wanted["queue"], wanted["evals_per_node"], wanted["bind"])
     chain = changes.chain or 1
     check_chain(site, wanted["queue"], chain)
     names = tuple(json.loads(workflow["names"]))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import time
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hpcsearch.errors import LimitError, UsageError
-from hpcsearch.sites import Queue, Site, Tier, limits
+from hpcsearch.sites import NodeShape, Queue, Site, Tier, limits
 from hpcsearch.sites.duration import format_duration, parse_duration
 
 HOUR = 3600
@@ -151,3 +153,21 @@ def test_chains_are_checked_against_the_queue() -> None:
     for queue, words in refusals.items():
         with pytest.raises(LimitError, match=words):
             limits.check_chain(site, queue, 3)
+
+
+def test_a_node_has_a_cpu_for_each_evaluation() -> None:
+    """Of what the site file says, and on site local of what this machine has; unknown is what no file says."""
+    queue = Queue("q")
+    site = Site("hill", "slurm", queues=(queue,), node=NodeShape(cores=4, threads_per_core=2, reserved_cores=(0, 4)))
+    limits.check_slots(site, "q", 6, True)
+    with pytest.raises(
+        LimitError, match=r"7 evaluations at once on one node need 7 CPUs; a node of hill has 6"
+    ) as caught:
+        limits.check_slots(site, "q", 7, True)
+    assert "--no-bind" in caught.value.hint and "--evals-per-node 6" in caught.value.hint
+    limits.check_slots(site, "q", 7, False)
+    limits.check_slots(replace(site, node=NodeShape()), "q", 700, True)
+    here = replace(site, scheduler="local", node=NodeShape())
+    limits.check_slots(here, "q", len(os.sched_getaffinity(0)), True)
+    with pytest.raises(LimitError):
+        limits.check_slots(here, "q", len(os.sched_getaffinity(0)) + 1, True)

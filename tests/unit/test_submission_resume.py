@@ -61,7 +61,7 @@ def contents(layout: Layout) -> tuple[object, ...]:
 
 def test_settings_stay_unless_told_otherwise(make_workflow: MakeWorkflow) -> None:
     layout = ended(make_workflow(objectives=(1.0, 2.0)))
-    submitted = resume(layout, walltime_s=600, evals_per_node=4)
+    submitted = resume(layout, walltime_s=600, evals_per_node=4, bind=False)
     plan = Plan.load(layout.plan(2))
     assert submitted.number == 2
     assert (plan.walltime_s, plan.evals_per_node, plan.nodes, plan.slot_reuse) == (600, 4, 1, "auto")
