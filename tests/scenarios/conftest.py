@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pbs_bed import PbsBed, ServiceNodeBed
 from scenario_bed import Bed, LocalBed, end_processes_of
 from slurm_bed import AlicesBed, BoundBed, KeepingBed, SlurmBed, UnaccountedBed
 
@@ -22,12 +23,15 @@ BEDS: dict[str, type[Bed]] = {
     "slurm-without-accounting": UnaccountedBed,
     "slurm-without-release": KeepingBed,
     "slurm-bound": BoundBed,
+    "pbs": PbsBed,
+    "pbs-service-node": ServiceNodeBed,
 }
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "beds(name, ...): the machines that a scenario runs on; local by default")
     config.pluginmanager.import_plugin("slurm_cluster")
+    config.pluginmanager.import_plugin("pbs_cluster")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -38,7 +42,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def _marks(kind: type[Bed]) -> list[pytest.MarkDecorator]:
-    return [pytest.mark.slurm(*kind.needs), pytest.mark.timeout(400)] if kind.needs else []
+    return [pytest.mark.slurm(*kind.needs), pytest.mark.timeout(400)] if issubclass(kind, SlurmBed) else []
 
 
 @pytest.fixture

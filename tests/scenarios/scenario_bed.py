@@ -17,6 +17,7 @@ import time
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,10 @@ class Process:
             return Path(f"/proc/{self.pid}/comm").read_text().strip()
         except OSError:
             return ""
+
+
+#: Stands for a process that has ended and cannot be found any more.
+GONE = Process(-1, -1)
 
 
 def _stat(pid: int) -> list[str] | None:
@@ -269,6 +274,10 @@ class Bed(ABC):
         assert done.returncode == status, said(done)
         return Search(self, Layout(self.root / name), said(done))
 
+    def is_ours(self, environment: Mapping[str, str]) -> bool:
+        """Whether a process with this environment, which an allocation has started, belongs to this bed."""
+        return environment.get("HPCSEARCH_ROOT") == os.fspath(self.root)
+
     def processes(self, search: Search, role: str, allocation: int | None = None) -> list[Process]:
         """The living processes of a role, in all of a search's allocations or in one."""
         module, name = ROLES[role]
@@ -280,10 +289,33 @@ class Bed(ABC):
             if argv[1:2] != ["-P"] or argv[2:4] != ["-m", module] or not process.name().startswith(name):
                 continue
             environment = process.environment()
-            root, identity = environment.get("HPCSEARCH_ROOT"), environment.get("HPCSEARCH_SCHEDULER_ID")
-            if root == os.fspath(self.root) and identity in wanted:
+            if self.is_ours(environment) and environment.get("HPCSEARCH_SCHEDULER_ID") in wanted:
                 found.append(Process(process.pid, process.start, self.node_of(process)))
         return found
+
+
+class ClusterBed(Bed):
+    """A machine with a batch system: jobs wait there for each other's nodes, and nodes die."""
+
+    #: Its nodes are called so, with a number from 1.
+    node_prefix: str
+    #: What a search is told that names a queue which is not there.
+    no_such_queue: str
+
+    def node(self, number: int) -> str:
+        return f"{self.node_prefix}{number}"
+
+    @abstractmethod
+    def job(self, identity: str) -> tuple[str, list[str]]:
+        """Whether a job "waits", "runs" or has "ended", and the nodes that it has."""
+
+    @abstractmethod
+    def others_job(self, command: str, nodes: int) -> AbstractContextManager[str]:
+        """Another user's job, a shell command on so many whole nodes: gives its id, and ends it in the end."""
+
+    @abstractmethod
+    def crashed(self, number: int) -> AbstractContextManager[None]:
+        """A node dies, and is brought back at the end."""
 
 
 class LocalBed(Bed):
@@ -376,7 +408,7 @@ class Search:
             return [dict(row) for row in connection.execute(select(columns).order_by(columns.c[order])).mappings()]
 
     def records(self) -> list[Record]:
-        return hpcsearch.open_workflow(self.layout.root).evaluations()
+        return hpcsearch.open_workflow(self.layout.root).records()
 
     def counts(self) -> dict[State, int]:
         return hpcsearch.open_workflow(self.layout.root).counts()

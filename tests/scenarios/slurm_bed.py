@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scenario_bed import LEAVING_S, Bed, Process, Search, all_processes, until
+from scenario_bed import GONE, LEAVING_S, ClusterBed, Process, Search, all_processes, until
 
 if TYPE_CHECKING:
     from slurm_cluster import Cluster
@@ -23,11 +23,8 @@ _SITE = "poll_interval_s = 1\ndrain_margin_s = 5\n"
 #: Nodes are waited for so long (seconds).
 BEGIN_LIMIT_S = 240.0
 
-#: Stands for a process that has ended and cannot be found any more.
-GONE = Process(-1, -1)
 
-
-class SlurmBed(Bed):
+class SlurmBed(ClusterBed):
     """Four nodes of a cluster, as root."""
 
     name = "slurm"
@@ -38,6 +35,8 @@ class SlurmBed(Bed):
     short_walltime_s = 60
     pace = 10.0
     needs: tuple[str, ...] = ("slurm",)
+    node_prefix = "sn"
+    no_such_queue = "nvalid partition"
 
     def __init__(self, folder: Path, cluster: Cluster) -> None:
         super().__init__(folder)
@@ -95,9 +94,26 @@ class SlurmBed(Bed):
         jobs = (line.split("|") for line in lines)
         return {identity: what for identity, folder, what in jobs if Path(folder).is_relative_to(self.folder)}
 
+    def job(self, identity: str) -> tuple[str, list[str]]:
+        argv = ["squeue", "-h", "--states=all", "-o", "%T %N", "-j", identity]
+        word, *nodes = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.split()
+        names = ["scontrol", "show", "hostnames", *nodes]
+        hosts = subprocess.run(names, capture_output=True, text=True, check=True).stdout.split() if nodes else []
+        return {"PENDING": "waits", "RUNNING": "runs", "COMPLETING": "runs"}.get(word, "ended"), hosts
+
+    @contextmanager
+    def others_job(self, command: str, nodes: int) -> Iterator[str]:
+        argv = ["sbatch", "--parsable", "-o", "/dev/null", f"-N{nodes}", "--exclusive", "-p", self.queue]
+        as_alice = ["runuser", "-u", "alice", "--", *argv, "--wrap", command]
+        identity = subprocess.run(as_alice, capture_output=True, text=True, check=True, cwd="/").stdout.strip()
+        try:
+            yield identity
+        finally:
+            subprocess.run(["scancel", identity], check=False)
+            until(lambda: self.job(identity)[0] == "ended", "the other's job ends")
+
     @contextmanager
     def crashed(self, number: int) -> Iterator[None]:
-        """A node dies, and is brought back at the end."""
         self.cluster.crash(number)
         try:
             yield

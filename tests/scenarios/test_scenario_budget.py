@@ -213,7 +213,7 @@ def test_a_grid_is_evaluated_once_over_several_allocations(bed: Bed) -> None:
     assert [record.config for record in records[:10]] == first
     points = itertools.product([1, 201, 401, 600, 800, 1000], [0.0, 2.0, 4.0, 6.0, 8.0, 10.0])
     assert {(record.config["n"], record.config["x"]) for record in records} == set(points)
-    assert "every configuration of the search space has been evaluated" in search.status()
+    assert "every configuration of the grid has been evaluated" in search.status()
 
 
 def test_a_large_grid_wants_to_be_confirmed(bed: Bed) -> None:

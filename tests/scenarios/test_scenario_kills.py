@@ -53,7 +53,7 @@ def check_objectives(search: Search, total: int = TOTAL) -> int:
     return sum(record.state is State.FAILED for record in records)
 
 
-@pytest.mark.beds("local", "slurm")
+@pytest.mark.beds("local", "slurm", "pbs")
 def test_a_driver_that_dies_again_and_again_is_started_again(bed: Bed) -> None:
     search = bed.submit(SHORT, "--max-evals", TOTAL, wait=False)
     for count in (5, 20, 40):
@@ -95,7 +95,7 @@ def test_a_process_beside_the_driver_dies(bed: Bed, role: str) -> None:
     check_survives(bed.submit(SHORT, "--max-evals", TOTAL, wait=False), role)
 
 
-@pytest.mark.beds("local", "slurm")
+@pytest.mark.beds("local", "slurm", "pbs")
 def test_all_agents_die(bed: Bed) -> None:
     check_survives(bed.submit(SHORT, "--max-evals", TOTAL, wait=False), "agent")
 

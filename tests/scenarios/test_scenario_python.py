@@ -12,7 +12,7 @@ import hpcsearch
 job = hpcsearch.submit("poly", "problem.py", "run.py", walltime_s=600, max_evals=3, search="random")
 print(job.result())
 assert job.done() and job.exception() is None
-print([record.id for record in job.workflow.evaluations()], job.workflow.best(1)[0].objective <= 10)
+print([record.id for record in job.workflow.records()], job.workflow.best(1)[0].objective <= 10)
 """
 
 

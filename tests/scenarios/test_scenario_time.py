@@ -109,7 +109,7 @@ def check_interrupted(search: Search) -> dict[int, dict[str, object]]:
     return search.recorded()
 
 
-@pytest.mark.beds("local", "slurm")
+@pytest.mark.beds("local", "slurm", "pbs")
 def test_cancel_interrupts_and_resume_goes_on(bed: Bed) -> None:
     search = bed.submit(PATIENT, "--max-evals", 8, wait=False)
     search.await_running(2 * bed.nodes)

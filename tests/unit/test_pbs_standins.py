@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -18,7 +19,7 @@ sys.path.insert(0, str(HERE / "cluster"))
 
 from pbs.schedule import place  # noqa: E402
 from pbs.state import Chunk, Job, Server, Settings  # noqa: E402
-from pbs_cluster import install, running  # noqa: E402
+from pbs_cluster import install, running, wait_for  # noqa: E402
 
 _LINES = (HERE / "recorded" / "pbs.jsonl").read_text(encoding="utf-8").splitlines()
 RECORDED: Mapping[str, Mapping[str, Any]] = {call["name"]: call for call in map(json.loads, _LINES)}
@@ -228,6 +229,35 @@ def test_a_released_node_is_free_and_the_rest_stays(terminal: Terminal) -> None:
     terminal.replay("rel_last_a")
 
 
+def test_the_server_shows_itself(terminal: Terminal) -> None:
+    seed(terminal.server, dict(enumerate("QHHHHHRRF")))
+    recorded = json.loads(RECORDED["qstat_B_json"]["stdout"])["Server"]["pbshead"]
+    assert recorded.pop("resources_assigned")
+    assert list(json.loads(terminal.call("qstat -B -f -F json")[0])["Server"]["pbshead"].items()) == [*recorded.items()]
+
+
+def test_the_table_of_jobs(terminal: Terminal) -> None:
+    seed(terminal.server, {0: "R"})
+    with terminal.server.changing() as state:
+        state.jobs[0].name = "hello"
+    recorded = RECORDED["qstat_plain"]["stdout"].splitlines()[:3]
+    assert terminal.call("qstat")[0].splitlines() == recorded
+
+
+def test_a_node_that_is_down(terminal: Terminal) -> None:
+    seed(terminal.server, {74: "R", 75: "R"})
+    with terminal.server.changing() as state:
+        state.nodes["pn2"].down = True
+        for job in state.jobs.values():
+            job.place, job.places = "scatter", [Chunk("pn1", 1), Chunk("pn2", 1)]
+    recorded, _, line = RECORDED["pbsnodes_down_json"]["stdout"].partition("\n}\n")
+    expected = json.loads(recorded + "}")["nodes"]["pn2"]
+    del expected["last_state_change_time"], expected["last_used_time"]
+    with_others = json.loads(terminal.call("pbsnodes -v -F json pn2")[0].replace('"pn"', '"pn2"'))["nodes"]
+    assert with_others == {"pn2": expected}
+    assert terminal.call("pbsnodes -l")[0] == line.replace("pn2", "pn")
+
+
 def test_what_was_not_recorded_is_an_error_of_its_own(terminal: Terminal) -> None:
     assert terminal.call("qdel -Z 1")[2] == terminal.call("pbsnodes -a")[2] == 99
 
@@ -249,12 +279,29 @@ def test_jobs_really_run_and_end_as_recorded(busy_terminal: Terminal, name: str)
 
 def test_nothing_is_left_of_a_machine(tmp_path: Path) -> None:
     with running() as cluster:
-        terminal = Terminal(cluster.server, tmp_path)
-        terminal.call("qsub -- /bin/sh -c 'setsid sleep 987654 & sleep 987654'")
-        folder = str(cluster.server.folder)
-    assert not Path(folder).exists()
-    left = [pid for pid in os.listdir("/proc") if pid.isdigit() and b"987654" in _command_line(pid)]
-    assert not left
+        Terminal(cluster.server, tmp_path).call("qsub -- /bin/sh -c 'setsid sleep 987654 & sleep 987654'")
+        wait_for(lambda: len(named("sleep", "987654")) == 2)
+        folder = cluster.server.folder
+    assert not folder.exists()
+    assert not named("sleep", "987654")
+
+
+def test_a_machine_dies_with_the_tests(tmp_path: Path) -> None:
+    own = f"import sys, time; sys.path.insert(0, {str(HERE / 'cluster')!r}); from pbs_cluster import running\n"
+    text = own + "with running() as cluster:\n    print(cluster.server.folder, flush=True)\n    time.sleep(60)\n"
+    with subprocess.Popen([sys.executable, "-c", text], stdout=subprocess.PIPE, text=True) as tests:
+        assert tests.stdout is not None
+        folder = tests.stdout.readline().strip()
+        assert named("setpriv", folder) or named("unshare", folder)
+        tests.kill()
+    wait_for(lambda: not named("", folder))
+    shutil.rmtree(folder)
+
+
+def named(program: str, word: str) -> list[str]:
+    """The processes of a program with a word somewhere in their command lines."""
+    lines = {pid: _command_line(pid) for pid in os.listdir("/proc") if pid.isdigit()}
+    return [pid for pid, line in lines.items() if line.startswith(program.encode()) and word.encode() in line]
 
 
 def _command_line(pid: str) -> bytes:
