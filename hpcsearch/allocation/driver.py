@@ -10,9 +10,10 @@ import enum
 import logging
 import signal
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from hpcsearch.allocation import launch
+from hpcsearch.allocation import launch, shrunk
 from hpcsearch.allocation.clock import Clock, deadline_at
 from hpcsearch.allocation.durations import Durations
 from hpcsearch.allocation.executor import Ended, Executor
@@ -26,7 +27,8 @@ from hpcsearch.allocation.successes import Successes
 from hpcsearch.allocation.supply import Supply
 from hpcsearch.allocation.underway import UnderWay
 from hpcsearch.errors import AllocationError, LeaseLostError, SmokeError
-from hpcsearch.evaluation import Evaluation
+from hpcsearch.evaluation import Evaluation, State
+from hpcsearch.workflow.layout import Layout
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +80,8 @@ class Driver:
         self._loop.on_signals((signal.SIGTERM, signal.SIGUSR1, signal.SIGINT), self._hear)
         ends_at = deadline_at(plan)
         self._clock = Clock(plan, ends_at, Durations())
-        hosts = launch.hosts(plan.launch)
+        gone = shrunk.recall(Layout(Path(plan.directory)).allocation(plan.allocation))
+        hosts = [host for host in launch.hosts(plan.launch) if host.name not in gone]
         # The agents first: they come up while the database is opened.
         self._executor: Executor = SlotExecutor(self._loop, plan, hosts, self._clock.time_left_s, self)
         self._recording = Recording(self._loop, plan, ends_at, self)
@@ -173,7 +176,8 @@ class Driver:
         self._fleet.table.close(placement)
 
     def node_lost(self, name: str, reason: str) -> None:
-        if not self._fleet.lost(name, reason):
+        # After the search's end none is left that was to run anything.
+        if not self._fleet.lost(name, reason) and self._phase is not Phase.CLOSING:
             self._error = AllocationError(f"No node of this allocation can run anything. {name}: {reason}")
             if self._under_way is None:
                 self._clock.shorten(OPENING_PATIENCE_S)
@@ -200,10 +204,12 @@ class Driver:
         self._recording.reported(evaluation, step, at, metrics)
 
     def _test_failed(self, evaluation: Evaluation, end: Ended) -> None:
-        why = f"the smoke test failed: evaluation {evaluation.id} {end.in_words}"
+        how = "had not ended when the walltime did" if end.state is State.INTERRUPTED else end.in_words
+        why = f"the smoke test failed: evaluation {evaluation.id} {how}"
         hint = f"Mend that, then type 'hpcsearch resume {self._plan.workflow}'."
         self._error = SmokeError(f"{why[0].upper()}{why[1:]}.", hint)
-        self._drain(f"{why}; {hint[0].lower()}{hint[1:-1]}")
+        self._outcome = f"{why}; {hint[0].lower()}{hint[1:-1]}"
+        self._drain(self._outcome)
 
     # ---- what happens: database and search
 

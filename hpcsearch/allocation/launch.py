@@ -17,6 +17,9 @@ from hpcsearch.worker.environment import GPU_VARIABLES
 #: The agent itself. -P keeps the working directory's files from standing in for the standard library's.
 AGENT = (sys.executable, "-P", "-m", "hpcsearch.worker.agent")
 
+#: Starts it through PBS alone.
+_TM = (sys.executable, "-P", "-m", "hpcsearch.allocation.tm")
+
 
 @dataclass(frozen=True)
 class Host:
@@ -87,8 +90,11 @@ def _mpiexec(host: Host, launch: Launch) -> list[str]:
     if found is None:
         raise AllocationError(
             f"No launcher of kind {launch.kind!r} is on {socket.gethostname()}, so that no other node can be reached.",
-            "Load its module in the site file's environment, or name it with program and kind in [launcher].",
+            "Load its module in the site file's environment, or name it with program and kind in [launcher]: "
+            'kind "tm" needs no MPI, only PBS\'s own pbs_tmrsh.',
         )
+    if found.kind == "tm":
+        return [*_TM, found.program, host.name, *AGENT]
     options = _MPIEXEC[found.kind](host.name, launchers.remote_shell())
     return [found.program, *options, *launch.arguments, *AGENT]
 
@@ -110,7 +116,9 @@ def _openmpi(host: str, shell: str) -> list[str]:
     through = ["--mca", "plm_rsh_agent", shell] if shell else []
     # Without tm, which Open MPI may have been built with, it takes the node that is named here and no other.
     alone = ["--mca", "plm", "^tm", "--mca", "ras", "^tm"]
-    return [*through, *alone, "--host", host, "-n", "1", "--bind-to", "none", *_exports(_for_other_nodes(os.environ))]
+    root = ["--allow-run-as-root"] if os.geteuid() == 0 else []
+    fixed = [*through, *alone, *root, "--host", host, "-n", "1", "--bind-to", "none"]
+    return [*fixed, *_exports(_for_other_nodes(os.environ))]
 
 
 def _exports(environment: Mapping[str, str]) -> list[str]:
@@ -120,15 +128,17 @@ def _exports(environment: Mapping[str, str]) -> list[str]:
 
 
 _MPIEXEC: Mapping[str, Callable[[str, str], list[str]]] = {"pals": _pals, "hydra": _hydra, "openmpi": _openmpi}
+#: The kinds that start an agent on a node of a PBS job.
+_ON_PBS = ("auto", *_MPIEXEC, "tm")
 _HOSTS: Mapping[str, Callable[[], list[Host]]] = {
     "none": _this_host,
     "srun": _slurm_hosts,
-    **dict.fromkeys(("auto", *_MPIEXEC), _node_file_hosts),
+    **dict.fromkeys(_ON_PBS, _node_file_hosts),
 }
 _AGENT_ARGV: Mapping[str, Callable[[Host, Launch], list[str]]] = {
     "none": _here,
     "srun": _srun,
-    **dict.fromkeys(("auto", *_MPIEXEC), _mpiexec),
+    **dict.fromkeys(_ON_PBS, _mpiexec),
 }
 
 
@@ -153,7 +163,7 @@ def is_launched(argv: Sequence[str], launch: Launch) -> bool:
 
     PBS sends SIGTERM to all processes of a session: mpiexec would kill its agent, which could end nothing in order.
     """
-    return launch.kind in ("auto", *_MPIEXEC) and tuple(argv) != AGENT
+    return launch.kind in _ON_PBS and tuple(argv) != AGENT
 
 
 def environment_for(argv: Sequence[str], launch: Launch) -> dict[str, str] | None:

@@ -145,9 +145,13 @@ class Proposals:
         if outcomes:
             self._peer.send({"op": "tell", "results": outcomes})
         if last:
-            if pending:
-                self._peer.send({"op": "pending", "configurations": list(pending)})
             self._informed = True
+            self.add(pending)
+
+    def add(self, pending: Sequence[Configuration]) -> None:
+        """Tells what is under way without having been asked for. Until the past was told it is part of it."""
+        if self._peer is not None and self._informed and pending:
+            self._peer.send({"op": "pending", "configurations": list(pending)})
 
     def tell(self, outcomes: Sequence[Outcome]) -> None:
         """Tells results that are committed. Until the past was told they are part of it."""

@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from hpcsearch.allocation import shrunk
 from hpcsearch.allocation.loop import Loop
 from hpcsearch.allocation.nodes import NodeTable
 from hpcsearch.allocation.peer import Peer
@@ -62,6 +63,8 @@ class Release:
         self._on_released = on_released
         self._peer: Peer | None = None
         self._once = True  # until the scheduler says that it takes more changes than one
+        self._dead_too = True  # until it says that it needs to be told of no death
+        self._dead: set[str] = set()
         self._gathering_since_s: float | None = None
         self._emptying: set[str] = set()
         self._leaving: list[str] = []
@@ -99,16 +102,23 @@ class Release:
 
     def emptied(self, node: str) -> None:
         """Nothing of ours is left on a node."""
-        if node in self._useless and node in self._held and node not in self._leaving:
+        if node in self._useless and node in self._held and node not in (*self._leaving, *self._bare):
             self._bare.append(node)
         self._emptying.discard(node)
         self._ask_when_empty()
 
     def lost(self, node: str) -> None:
-        """A node went away by itself."""
-        self._held = [name for name in self._held if name != node]
-        self._bare = [name for name in self._bare if name != node]
+        """A node went away by itself; some schedulers have to be told, and others know."""
+        if node != self._held[0]:
+            self._dead.add(node)
+            self._useless.add(node)
         self.emptied(node)
+        self._forget_dead()
+
+    def _forget_dead(self) -> None:
+        if not self._dead_too:
+            self._held = [name for name in self._held if name not in self._dead]
+            self._bare = [name for name in self._bare if name not in self._dead]
 
     def close(self) -> None:
         """Ends the process that asks the scheduler."""
@@ -133,7 +143,8 @@ class Release:
 
     def _hear(self, message: dict[str, Any]) -> None:
         if "once" in message:
-            self._once = message["once"]
+            self._once, self._dead_too = message["once"], message["dead_too"]
+            self._forget_dead()
         else:
             self._answered(message)
 
@@ -143,8 +154,8 @@ class Release:
             log.info("given back early: %s", ", ".join(leaving))
             self._held = [node for node in self._held if node not in leaving]
             self._leaving, self._tries = [], 0
-            _apply(outcome["environment"])
-            self._on_released(leaving, time.time())
+            shrunk.apply(outcome["environment"])
+            self._on_released([node for node in leaving if node not in self._dead], time.time())
         elif outcome["again"] and self._tries < MAX_TRIES:
             self._loop.call_later(RETRY_S, self._ask)
         else:
@@ -175,12 +186,3 @@ def prepare(
         return None
     folder = Layout(Path(plan.directory)).allocation(plan.allocation)
     return Release(loop, folder, job_id, nodes, empty, on_released)
-
-
-def _apply(changes: dict[str, str | None]) -> None:
-    """Launchers that are started from now on must know the smaller allocation."""
-    for name, value in changes.items():
-        if value is None:
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = value

@@ -72,6 +72,8 @@ class Supply:
         self._budget_left: float = math.inf if limit is None else max(0, limit - workflow["claimed"])
         #: A search with one slot and a seed gives the same configurations each time.
         self._repeatable = plan.evals_per_node * plan.nodes == 1 and workflow["seed"] is not None
+        #: What the search may come to the end of.
+        self._whole = "grid" if workflow["search"] == "grid" else "search space"
         known = [evaluation.configuration for evaluation in unfinished]
         # An earlier driver of this allocation may have used them.
         unused = fresh and not self._repeatable and not any(spare in known for spare in plan.spares[:1])
@@ -116,7 +118,7 @@ class Supply:
             return ""
         if self._budget_left <= 0:
             return "the budget of evaluations is spent"
-        return "every configuration of the search space has been evaluated" if self._proposals.exhausted else ""
+        return f"every configuration of the {self._whole} has been evaluated" if self._proposals.exhausted else ""
 
     def close(self) -> None:
         """Ends the search's process."""
@@ -156,6 +158,7 @@ class Supply:
             spares = [self._spares.popleft() for _ in range(min(count, len(self._spares)))]
             if spares:
                 self._claim(spares)
+                self._proposals.add(spares)
 
     def _claim(self, configurations: list[Configuration]) -> None:
         if configurations:

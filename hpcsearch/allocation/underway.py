@@ -231,8 +231,14 @@ class UnderWay:
             self._supply.append(evaluation)
         self._successes.take(end.state)
         self._fleet.take(placement.node, end)
-        if tested and end.state not in (State.FINISHED, State.INTERRUPTED) and (end.state is State.FAILED or not again):
+        if tested and self._has_failed(end.state, again):
             self._on_test_failed(evaluation, end)
+
+    def _has_failed(self, state: State, again: bool) -> bool:
+        """Whether the one that has to succeed first has not, by how it ended and whether it will be tried again."""
+        if state is State.INTERRUPTED:  # by the walltime's end, which will not suffice the next time either
+            return not (self.terminating or self._plan.resumable)
+        return state is State.FAILED or (state is not State.FINISHED and not again)
 
     def _is_tried_again(self, evaluation: Evaluation, state: State, tested: bool) -> bool:
         if state is State.FAILED and tested:

@@ -181,11 +181,12 @@ def _mpiexec(site: Site) -> Finding:
             f"{kind} is not here: {other.program} is {other.kind}.",
             f'In allocations it must be {kind}; else write kind = "{other.kind}" in the site file\'s [launcher].',
         )
-    return look("launcher", f"{kind}: {program or 'mpiexec'} is not here.", _LAUNCHER_ADVICE)
+    alone = ' With kind = "tm" none is needed, only PBS\'s own pbs_tmrsh.' if site.scheduler == "pbs" else ""
+    return look("launcher", f"{kind}: {program or 'mpiexec'} is not here.", f"{_LAUNCHER_ADVICE}{alone}")
 
 
 def _reaching(kind: str) -> str:
-    if kind == "pals":
+    if kind in ("pals", "tm"):
         return ""
     return ", and reaches other nodes by pbs_tmrsh" if launchers.remote_shell() else ", and reaches other nodes by ssh"
 

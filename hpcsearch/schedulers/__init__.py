@@ -30,6 +30,7 @@ __all__ = [
     "executor",
     "first_look",
     "release",
+    "releases_dead_too",
     "releases_once",
     "status",
     "submission_argv",
@@ -106,6 +107,11 @@ def release(site: Site, identifier: str, keep: Sequence[str], leave: Sequence[st
 def releases_once(site: Site) -> bool:
     """Whether an allocation there can give nodes back only once; False where it cannot be told."""
     return site.release in _RELEASES and _releases(site).once()
+
+
+def releases_dead_too(site: Site) -> bool:
+    """Whether an allocation there has to give back nodes that died; False where it gives back none."""
+    return site.release in _RELEASES and _releases(site).dead_too()
 
 
 def _releases(site: Site) -> Releases:

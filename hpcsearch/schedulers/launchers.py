@@ -19,6 +19,7 @@ _TOLD: Mapping[str, str] = {
     "Open MPI": "openmpi",
     "OpenRTE": "openmpi",
     "PALS": "pals",
+    "pbs_version": "tm",
 }
 
 #: Kind -> the names of its program.
@@ -26,6 +27,7 @@ PROGRAMS: Mapping[str, tuple[str, ...]] = {
     "pals": ("mpiexec",),
     "hydra": ("mpiexec", "mpiexec.hydra"),
     "openmpi": ("mpirun", "mpiexec"),
+    "tm": ("pbs_tmrsh",),
 }
 
 _ANY = ("mpiexec", "mpiexec.hydra", "mpirun")
@@ -57,8 +59,8 @@ def kind_of(program: str) -> str:
 def find(kind: str, program: str = "") -> Found | None:
     """The launcher of that kind; None where there is none.
 
-    ``auto`` takes what is there: PALS or Hydra, which start processes faster, rather than Open MPI. ``program`` is the
-    command where it has a name of its own.
+    ``auto`` takes what is there: PALS or Hydra, which start processes faster, rather than Open MPI, and PBS's own task
+    manager where there is none of them. ``program`` is the command where it has a name of its own.
     """
     if kind != "auto":
         # One that does not tell its kind is believed to be of this one.
@@ -67,7 +69,8 @@ def find(kind: str, program: str = "") -> Found | None:
     found: dict[str, str] = {}
     for path in _paths((program,) if program else _ANY):
         found.setdefault(kind_of(path), path)
-    return next((Found(known, found[known]) for known in PROGRAMS if known in found), None)
+    mpi = next((Found(known, found[known]) for known in PROGRAMS if known in found), None)
+    return mpi if mpi or program else find("tm")
 
 
 def _paths(names: Iterable[str]) -> Iterator[str]:

@@ -22,6 +22,9 @@ _DROPPED_VARIABLES = ("PBS_DPREFIX",)
 #: A client's exit status is the last byte of PBS's error number.
 UNKNOWN_JOB, WRONG_STATE, FINISHED = 153, 168, 35
 
+#: What qstat -x says, with exit status 0 and no job, where the server forgets jobs that have ended: the default.
+_NO_HISTORY = "not configured to maintain job history"
+
 #: qsub's exit status when it refuses -> what that means, and what to do about it.
 REFUSALS: Mapping[int, tuple[str, str]] = {
     1: ("the job script is not what qsub takes", "Look at the site file's directives: each is one option of qsub."),
@@ -35,13 +38,20 @@ REFUSALS: Mapping[int, tuple[str, str]] = {
     166: ("a resource has a value that it cannot have", "Look at the time (-t) and at the site file's directives."),
     170: ("there is no such queue", "`qstat -Q` lists the queues; -q names one."),
     173: ("the queue takes no jobs at present", "`qstat -Q` lists the queues; -q names one."),
+    175: ("PBS does not run jobs of this user", "Submit as another user; root's jobs run where acl_roots names it."),
     183: ("PBS's server does not answer", "PBS is down or unreachable; try again later."),
     187: ("this machine has no such resource", "Look at the site file's chunk and directives."),
     188: (
         "it asks for more than the queue or the server allows",
         "`qstat -Qf` shows the limits: ask for fewer nodes (-n) or less time (-t), or name another queue (-q).",
     ),
+    191: (
+        "none of the queues that this one leads to takes it",
+        "`qstat -Qf` shows their limits: ask for another number of nodes (-n) or another time (-t).",
+    ),
     197: ("the group that it names is not the user's", "Look at the site file's directives."),
+    198: ("the queue is full", "Wait for a job to end, or name another queue with -q."),
+    201: ("the account is not one that PBS takes", "Name an account of yours with -A."),
 }
 
 _ID = re.compile(r"\d+(\[\d*\])?(\.[\w.-]+)?")
@@ -50,6 +60,9 @@ _ID = re.compile(r"\d+(\[\d*\])?(\.[\w.-]+)?")
 _LOOK_S = 1.0
 _AGAIN_S = 2.0
 _CANCEL_TRIES = 4
+
+#: The states of a job that needs no deleting.
+_ENDING = ("E", "F", "X")
 
 
 def argv(request: AllocationRequest) -> tuple[str, ...]:
@@ -109,18 +122,29 @@ def _query_after_a_look(ids: Collection[str]) -> dict[str, AllocationStatus]:
 
 
 def cancel(identifier: str) -> None:
-    """Deletes a job; one that is just beginning cannot be deleted, so that it is tried again."""
+    """Deletes a job; one that is just beginning cannot be deleted, so that it is tried again, unless it is ending."""
     for _ in range(_CANCEL_TRIES):
         done = run(["qdel", identifier])
+        if done.status in (0, FINISHED, UNKNOWN_JOB) or (done.status == WRONG_STATE and _is_ending(identifier)):
+            return
         if done.status != WRONG_STATE:
             break
         time.sleep(_AGAIN_S)
-    if done.status not in (0, FINISHED, UNKNOWN_JOB):
-        raise SchedulerError(f"PBS did not cancel {identifier}: {done.said}")
+    raise SchedulerError(f"PBS did not cancel {identifier}: {done.said}")
+
+
+def _is_ending(identifier: str) -> bool:
+    try:
+        status = _qstat([identifier]).get(identifier)
+    except SchedulerError:
+        return False
+    return status is None or status.word in _ENDING
 
 
 def _qstat(ids: Collection[str]) -> dict[str, AllocationStatus]:
     done = run(["qstat", "-x", "-f", "-F", "json", *ids])
+    if _NO_HISTORY in done.stderr:
+        done = run(["qstat", "-f", "-F", "json", *ids])
     if done.status not in (0, UNKNOWN_JOB):
         raise SchedulerError(f"qstat gave no answer: {done.said}", "PBS is busy or down; try again later.")
     jobs = parse_qstat(done.stdout)

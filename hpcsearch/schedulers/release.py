@@ -31,6 +31,9 @@ class Releases(Protocol):
     def once(self) -> bool:
         """Whether it does so only once for a job."""
 
+    def dead_too(self) -> bool:
+        """Whether nodes that died have to be given back, for the job would be ended because of them."""
+
 
 def refused(sentence: str, *, again: bool = False) -> ReleaseOutcome:
     return ReleaseOutcome(False, sentence, again)

@@ -109,6 +109,11 @@ def once() -> bool:
     return answer.status == 0 and "slurmdbd" not in answer.stdout
 
 
+def dead_too() -> bool:
+    """With --no-kill, Slurm takes a node that died from the job by itself."""
+    return False
+
+
 def _index_refusal() -> ReleaseOutcome:
     if not once():
         return refused("Slurm's accounting has not recorded the job's last change yet", again=True)

@@ -18,7 +18,7 @@ from hpcsearch.errors import UsageError
 DURATION: Final[Mapping[str, bool]] = {"duration": True}
 
 SchedulerName = Literal["slurm", "pbs", "local"]
-LauncherKind = Literal["none", "srun", "pals", "hydra", "openmpi", "auto"]
+LauncherKind = Literal["none", "srun", "pals", "hydra", "openmpi", "tm", "auto"]
 GpuVariable = Literal["", "CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ZE_AFFINITY_MASK"]
 
 

@@ -2,7 +2,7 @@
 
 The agent forks it, so it starts in a millisecond and reads no file that the agent has not read. It lives on between
 evaluations, so the run function's imports are paid once; whatever an evaluation changed in the process's environment
-or working directory is restored before the next one.
+or working directory is restored before the next one, and so are standard input and output.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from hpcsearch.errors import HpcsearchError
 from hpcsearch.evaluation import Failure, State
@@ -77,7 +77,7 @@ def serve(orders: SlotOrders, commands: socket.socket, results_fd: int, output_f
         outbox.send([UNLOADABLE, failure])
         return
     outbox.send([LOADED])
-    restore = _Restorer()
+    restore, restore_streams = _Restorer(), _Streams(output_fd)
     done = 0
     while (done != orders.reuse or not orders.reuse) and (command := outbox.next_command(commands)):
         identity, attempt, configuration = json.loads(command)
@@ -91,6 +91,7 @@ def serve(orders: SlotOrders, commands: socket.socket, results_fd: int, output_f
         outbox.send([BEGUN, identity, attempt, time.time()])
         outbox.add([ENDED, identity, attempt, *_evaluate(run, configuration)])
         restore()
+        restore_streams()
         done += 1
     outbox.flush()
 
@@ -195,3 +196,28 @@ class _Restorer:
                     os.environ[name] = value
             os.chdir(self._cwd)
             self._changed = False
+
+
+class _Streams:
+    """Opens standard input and output again where something closed or replaced them: the next evaluation prints, too.
+
+    Args:
+        output_fd: where all that is printed goes.
+    """
+
+    def __init__(self, output_fd: int) -> None:
+        self._kept = {0: os.dup(0), 1: output_fd, 2: output_fd}
+        self._mask = os.umask(0o077)
+        os.umask(self._mask)
+        self._stdout, self._stderr = sys.stdout, sys.stderr
+
+    def __call__(self) -> None:
+        for fd, kept in self._kept.items():
+            os.dup2(kept, fd)
+        os.umask(self._mask)
+        self._stdout = sys.stdout = _opened(self._stdout, 1)
+        self._stderr = sys.stderr = _opened(self._stderr, 2)
+
+
+def _opened(stream: TextIO, fd: int) -> TextIO:
+    return open(fd, "w", buffering=1, errors="backslashreplace", closefd=False) if stream.closed else stream

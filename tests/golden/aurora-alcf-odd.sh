@@ -25,6 +25,9 @@ HPCSEARCH_SCHEDULER_ID=$PBS_JOBID
 export SUBMITIT_EXECUTOR=pbs
 # A job begins with little on its PATH: what its submitter could call comes after that, PBS's own commands too.
 export PATH="$PATH${PBS_O_PATH:+:$PBS_O_PATH}"
+while IFS='=' read -r name value; do
+  if [ "$name" = PBS_EXEC ]; then PATH="$PATH:$value/bin"; fi
+done 2>/dev/null <"${PBS_CONF_FILE:-/etc/pbs.conf}"
 export HPCSEARCH_SCHEDULER_ID
 
 python=/opt/python/bin/python3

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pbs_bed import PbsBed, ServiceNodeBed
+from pbs_bed import BareBed, PbsBed, ServiceNodeBed
 from scenario_bed import Bed, LocalBed, end_processes_of
 from slurm_bed import AlicesBed, BoundBed, KeepingBed, SlurmBed, UnaccountedBed
 
@@ -25,6 +25,7 @@ BEDS: dict[str, type[Bed]] = {
     "slurm-bound": BoundBed,
     "pbs": PbsBed,
     "pbs-service-node": ServiceNodeBed,
+    "pbs-without-mpi": BareBed,
 }
 
 

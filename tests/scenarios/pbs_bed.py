@@ -104,3 +104,9 @@ class ServiceNodeBed(PbsBed):
 
     needs = ("pbs_with_service_node",)
     site = f'{_SITE}driver = "service-node"\n'
+
+
+class BareBed(PbsBed):
+    """A cluster without any mpiexec: agents are started through PBS's own task manager."""
+
+    site = f'{_SITE}[launcher]\nkind = "tm"\n'

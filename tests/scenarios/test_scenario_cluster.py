@@ -115,7 +115,7 @@ def running_on(search: Search, node: str) -> set[int]:
     return {record.id for record in search.records() if record.state is State.RUNNING and record.node == node}
 
 
-@pytest.mark.beds("slurm", "pbs")
+@pytest.mark.beds("slurm", "pbs", "pbs-without-mpi")
 def test_a_node_that_dies_is_done_without(bed: ClusterBed) -> None:
     third = bed.node(3)
     search = bed.submit(WHERE, "--max-evals", 60, wait=False)

@@ -112,6 +112,28 @@ def test_a_slot_dies_with_its_evaluation_and_is_replaced(bed: Bed) -> None:
     assert len(last) == 2 * bed.nodes, "the slot was not replaced"
 
 
+#: The last one takes so long that nodes have gone by then.
+TAIL = """\
+import time
+import hpcsearch
+
+def run(config):
+    time.sleep(12.0 if hpcsearch.evaluation().id == 40 else 0.2)
+    return config["x"]
+"""
+
+
+@pytest.mark.beds("slurm")
+def test_nodes_that_were_given_back_are_not_the_next_drivers(bed: Bed) -> None:
+    search = bed.submit(TAIL, "--max-evals", 40, wait=False)
+    until(lambda: "given back early" in search.log(), "nodes are given back")
+    kill(search, "driver")
+    assert search.await_exit() == 0
+    search.check(40)
+    assert sorted(str(row["state"]) for row in search.rows("node", "name")) == ["DONE", *["RELEASED"] * 3]
+    assert "its agent ended" not in search.log()
+
+
 @pytest.mark.beds("local", "slurm")
 def test_driver_agents_and_slots_die_at_once(bed: Bed) -> None:
     search = bed.submit(SHORT, "--max-evals", TOTAL, wait=False)

@@ -85,9 +85,11 @@ def test_an_agent_has_another_node_whole(found: Callable[[str], None], kind: str
         assert launch.is_launched(argv, Launch(asked))
 
 
+@pytest.mark.parametrize("uid", [0, 1000])
 def test_open_mpi_takes_the_environment_along_but_not_pbs_s(
-    found: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+    found: Callable[[str], None], monkeypatch: pytest.MonkeyPatch, uid: int
 ) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: uid)
     for name in os.environ:
         monkeypatch.delenv(name)
     for name in ("HOME", "PBS_JOBID", "OMPI_MCA_btl", "BASH_FUNC_f%%"):
@@ -96,6 +98,7 @@ def test_open_mpi_takes_the_environment_along_but_not_pbs_s(
     argv = launch.agent_argv(Host("n2"), Launch("openmpi"))
     assert argv[: argv.index("--host")] == (
         ["/bin/openmpi", "--mca", "plm_rsh_agent", SHELL, "--mca", "plm", "^tm", "--mca", "ras", "^tm"]
+        + ([] if uid else ["--allow-run-as-root"])
     )
     assert argv[argv.index("--host") :] == ["--host", "n2", "-n", "1", "--bind-to", "none", "-x", "HOME", *AGENT]
 

@@ -16,7 +16,7 @@ from hpcsearch.allocation.tail import better_later
 #: Stands for the process that asks the scheduler: it takes everything back, and writes down what it was asked.
 RELEASER = """
 import json, sys
-print(json.dumps({"once": ONCE}), flush=True)
+print(json.dumps({"once": ONCE, "dead_too": not ONCE}), flush=True)
 for line in sys.stdin:
     open(sys.argv[1] + "/asked", "a").write(line)
     print(json.dumps({"released": True, "again": False, "sentence": "", "environment": {}}), flush=True)
@@ -109,6 +109,30 @@ def test_a_node_that_was_set_aside_goes_with_others_where_nodes_go_once(make_bed
     bed.release.emptied("n2")
     bed.turn([], lambda: bed.gone)
     assert bed.gone == ["n2", "n3"]
+
+
+def test_a_node_that_died_is_given_back_where_the_job_would_be_ended_over_it(make_bed: Callable[[bool], Bed]) -> None:
+    bed = make_bed(False)
+    bed.release.lost("n3")
+    bed.turn([], bed.asked.exists)
+    assert bed.asked.read_text() == '{"keep":["n1","n2","n4"],"leave":["n3"]}\n'
+    bed.turn(["n2"], lambda: bed.emptied)
+    bed.release.emptied("n2")
+    bed.turn([], lambda: bed.gone)
+    assert bed.gone == ["n2"], "a node that died was not released"
+    assert bed.asked.read_text().splitlines()[1:] == ['{"keep":["n1","n4"],"leave":["n2"]}']
+
+
+def test_a_node_that_died_is_no_change_where_the_scheduler_knows(make_bed: Callable[[bool], Bed]) -> None:
+    bed = make_bed(True)
+    bed.release.lost("n3")
+    bed.for_a_while([])
+    assert not bed.asked.exists()
+    bed.turn(["n2"], lambda: bed.emptied)
+    bed.release.lost("n2")
+    bed.turn([], bed.asked.exists)
+    assert bed.asked.read_text() == '{"keep":["n1","n4"],"leave":["n2"]}\n'
+    assert not bed.gone
 
 
 def test_the_first_node_stays_even_when_it_is_set_aside(make_bed: Callable[[bool], Bed]) -> None:

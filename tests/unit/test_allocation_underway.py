@@ -128,13 +128,22 @@ def test_a_test_that_fails_is_told_and_waits_to_be_run_again() -> None:
     assert bench.pool[-1].failures == 0
 
 
-@pytest.mark.parametrize(("state", "told"), [(State.TIMED_OUT, True), (State.INTERRUPTED, False)])
-def test_other_ends_of_a_test(state: State, told: bool) -> None:
-    bench = Bench(waiting=3, smoke=True)
+@pytest.mark.parametrize(
+    ("state", "terminating", "resumable", "told"),
+    [
+        (State.TIMED_OUT, False, False, True),
+        (State.INTERRUPTED, False, False, True),
+        (State.INTERRUPTED, True, False, False),
+        (State.INTERRUPTED, False, True, False),
+    ],
+)
+def test_other_ends_of_a_test(state: State, terminating: bool, resumable: bool, told: bool) -> None:
+    bench = Bench(waiting=3, smoke=True, resumable=resumable)
     bench.place()
+    bench.under_way.terminating = terminating
     bench.end(1, state)
     assert bool(bench.tests_failed) == told
-    assert bench.records.ends == [(1, state, told)]
+    assert bench.records.ends == [(1, state, state is State.TIMED_OUT)]
 
 
 def test_a_test_whose_node_is_lost_is_run_again_as_often_as_any() -> None:

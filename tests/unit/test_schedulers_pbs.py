@@ -147,6 +147,21 @@ def test_one_query_for_all_and_what_is_not_known_has_ended(answers: Answers) -> 
     assert pbs.query(["9999.pbshead"])["9999.pbshead"].state is AllocationState.ENDED
 
 
+def test_a_server_that_forgets_what_has_ended_still_tells_of_the_rest(answers: Answers) -> None:
+    """qstat -x then lists nothing at all, and says so with exit status 0."""
+    forgets = Completed(
+        ("qstat",),
+        0,
+        RECORDED["qstat_unknown_x"].stdout,
+        "qstat: PBS is not configured to maintain job history 0.pbshead\n",
+    )
+    ran = answers(forgets, RECORDED["qstat_json_running"])
+    assert pbs.query(["0.pbshead"])["0.pbshead"].state is AllocationState.RUNNING
+    assert ran[-1] == ["qstat", "-f", "-F", "json", "0.pbshead"]
+    answers(forgets, RECORDED["qstat_unknown_json"])
+    assert pbs.query(["9999.pbshead"])["9999.pbshead"].state is AllocationState.ENDED
+
+
 def test_a_server_with_another_name_is_the_same(answers: Answers) -> None:
     answers(RECORDED["qstat_json_running"])
     assert pbs.query(["0.head.hill.example"])["0.head.hill.example"].state is AllocationState.RUNNING
@@ -246,6 +261,20 @@ def test_a_refusal_by_qsub_is_said_with_what_to_do(name: str, words: str, hint: 
     assert hint in error.value.hint
 
 
+@pytest.mark.parametrize(
+    ("number", "said", "words"),
+    [
+        (15023, "qsub: Bad UID for job execution", "PBS does not run jobs of this user (Bad UID for job execution)"),
+        (15039, "qsub: Route rejected by all possible destinations", "none of the queues that this one leads to"),
+    ],
+)
+def test_a_client_s_exit_status_is_the_last_byte_of_the_server_s_error(number: int, said: str, words: str) -> None:
+    with pytest.raises(SchedulerError) as error:
+        pbs.parse_submission(ended(number & 255, said))
+    assert words in error.value.message
+    assert error.value.hint
+
+
 def test_an_unknown_refusal_is_shown_as_it_is() -> None:
     with pytest.raises(SchedulerError, match="PBS refused the allocation: name a filesystem"):
         pbs.parse_submission(Completed(("qsub",), 63, "", "qsub: name a filesystem\n"))
@@ -341,9 +370,19 @@ def test_cancelling_succeeds_also_for_what_has_ended(answers: Answers, name: str
 
 
 def test_a_job_that_just_begins_is_deleted_again(answers: Answers) -> None:
-    ran = answers(ended(168, "qdel: Request invalid for state of job 7.pbshead"), ended(0))
-    pbs.cancel("7.pbshead")
-    assert len(ran) == 2
+    ran = answers(
+        ended(168, "qdel: Request invalid for state of job 7.pbshead"), RECORDED["qstat_json_queued"], ended(0)
+    )
+    pbs.cancel("18.pbshead")
+    assert [argv[0] for argv in ran] == ["qdel", "qstat", "qdel"]
+
+
+def test_a_job_that_is_ending_needs_no_deleting(answers: Answers) -> None:
+    text = RECORDED["qstat_json_running"].stdout.replace('"job_state":\t"R"', '"job_state":\t"E"')
+    refused = ended(168, "qdel: Request invalid for state of job 0.pbshead")
+    ran = answers(refused, Completed(("qstat",), 0, text, ""))
+    pbs.cancel("0.pbshead")
+    assert [argv[0] for argv in ran] == ["qdel", "qstat"]
 
 
 @pytest.mark.parametrize(
@@ -364,6 +403,21 @@ def test_nodes_are_given_back_by_name(answers: Answers, tmp_path: Path) -> None:
     assert outcome.released
     assert dict(outcome.environment) == {}
     assert ran == [["pbs_release_nodes", "-j", "54.pbshead", "pn2", "pn3"]]
+
+
+def test_nodes_are_given_back_by_the_names_that_pbs_has_for_them(answers: Answers, tmp_path: Path) -> None:
+    """The node file may have a host's full name, and a host may have several of PBS's nodes."""
+    told = RECORDED["qstat_json_running"].stdout
+    several = told.replace("(pn2:ncpus=1)", "(pn2[0]:ncpus=1+pn2[1]:ncpus=1)")
+    for text, vnodes in ((told, ["pn2"]), (several, ["pn2[0]", "pn2[1]"])):
+        ran = answers(RECORDED["rel_err_unknown_node"], Completed(("qstat",), 0, text, ""), RECORDED["rel_two"])
+        keep, leave = ["pn1.hill.example"], ["pn2.hill.example"]
+        assert schedulers.release(SITE, "0.pbshead", keep, leave, tmp_path).released
+        assert ran == [
+            ["pbs_release_nodes", "-j", "0.pbshead", *leave],
+            ["qstat", "-f", "-F", "json", "0.pbshead"],
+            ["pbs_release_nodes", "-j", "0.pbshead", *vnodes],
+        ]
 
 
 @pytest.mark.parametrize(

@@ -139,6 +139,7 @@ class Cluster:
             "OMP_NUM_THREADS": str(job.places[0].cpus),
             "PBS_ENVIRONMENT": "PBS_BATCH",
             "PBS_JOBDIR": home,
+            "PBS_JOBCOOKIE": f"{job.number:032X}",
             "PBS_JOBID": job.id,
             "PBS_JOBNAME": job.name,
             "PBS_NODEFILE": str(self.server.node_file(job)),
