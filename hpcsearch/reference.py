@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 from hpcsearch.errors import HpcsearchError, LoadError
@@ -147,6 +147,8 @@ def _load_file(path: Path) -> ModuleType:
     if name in sys.modules:
         return sys.modules[name]
     if not path.is_file():
+        if path.is_dir():
+            raise LoadError(f"{path} is a folder, not a Python file")
         if not path.parent.is_dir():
             raise LoadError(f"there is no file {path}, nor its folder")
         raise LoadError(f"there is no file {path}", _nearest(path.name, (one.name for one in path.parent.glob("*.py"))))
@@ -180,7 +182,14 @@ def _attribute(module: ModuleType, name: str) -> Any:
         if hasattr(module, candidate):
             return getattr(module, candidate)
     where = module.__file__ or module.__name__
-    raise LoadError(f"{where} has no {name!r}", _nearest(name, (one for one in vars(module) if one[0] != "_")))
+    own = (one for one, value in vars(module).items() if one[0] != "_" and not _is_imported(value, module))
+    raise LoadError(f"{where} has no {name!r}", _nearest(name, own))
+
+
+def _is_imported(value: Any, module: ModuleType) -> bool:
+    """Whether a module, class or function comes from elsewhere, so that nobody means it."""
+    described = isinstance(value, type | FunctionType)
+    return isinstance(value, ModuleType) or (described and value.__module__ != module.__name__)
 
 
 def _import_error(exc: BaseException, what: str) -> LoadError:

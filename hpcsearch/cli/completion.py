@@ -51,6 +51,11 @@ def folders(context: click.Context, parameter: click.Parameter, incomplete: str)
     return [CompletionItem(incomplete, type="dir")]
 
 
+def files(context: click.Context, parameter: click.Parameter, incomplete: str) -> Items:
+    """Files; nothing where a name inside a file or module has been begun."""
+    return [] if ":" in incomplete else [CompletionItem(incomplete, type="file")]
+
+
 def sites(context: click.Context, parameter: click.Parameter, incomplete: str) -> Items:
     """Names of sites."""
     from hpcsearch.sites.find import search_path, site_files

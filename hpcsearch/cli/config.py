@@ -41,7 +41,7 @@ def show(context: click.Context, form: str) -> None:
         text.print_table(("Name", "Value", "From"), rows)
 
 
-@command.command("path")
+@command.command("path", short_help="Show which file the defaults are read from.")
 def path() -> None:
     """Show which file the defaults are read from, whether it is there or not."""
     from hpcsearch.settings import config_path

@@ -27,11 +27,17 @@ _LONGEST_S = 30 * 24 * 3600
 @click.argument("workflow", metavar="[WF]", required=False)
 @options.problem
 @options.run
-@click.option("--evaluator", type=click.Choice(list(_EVALUATORS)), default="local", show_default=True)
+@click.option(
+    "--evaluator",
+    type=click.Choice(list(_EVALUATORS)),
+    default="local",
+    show_default=True,
+    help="What runs evaluations: this machine, whichever of the two is typed.",
+)
 @click.option(
     "--num-workers",
     "evals_per_node",
-    type=int,
+    type=options.Count(),
     default=1,
     show_default=True,
     metavar="K",
@@ -73,12 +79,14 @@ def command(
     from hpcsearch.cli.links import make_links, refuse_in_the_way
     from hpcsearch.cli.waiting import ended_with_this_process, see_through
     from hpcsearch.project import find_problem
+    from hpcsearch.search.registry import check_name
     from hpcsearch.submission.api import submit_request
     from hpcsearch.submission.request import Request
     from hpcsearch.submission.steps import Steps
     from hpcsearch.workflow.layout import Layout, workflows_root
 
     cwd = Path.cwd()
+    check_name(search)  # first of all: whoever leaves it out has typed something else in its place
     found = find_problem(workflow, problem, run)
     workflows = workflows_root(root)
     shared = _shared_cores(values["evals_per_node"])
@@ -118,4 +126,4 @@ def _free_name(workflows: Path, search: str) -> str:
     stem = Path(search.rpartition(":")[0] or search).stem
     name = re.sub(r"[^A-Za-z0-9]+", "-", stem).strip("-")[:90] or "search"
     names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
-    return next(one for one in names if not (workflows / one).exists())
+    return next(one for one in names if not os.path.lexists(workflows / one))

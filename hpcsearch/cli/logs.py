@@ -17,12 +17,10 @@ if TYPE_CHECKING:
 
 @click.command("logs")
 @options.workflow
-@click.argument("evaluation", metavar="[EVAL]", type=click.IntRange(min=1), required=False)
-@click.option(
-    "--allocation", "-a", type=click.IntRange(min=1), metavar="N", help="What the job of allocation N has printed."
-)
+@click.argument("evaluation", metavar="[EVAL]", type=options.Count(), required=False)
+@click.option("--allocation", "-a", type=options.Count(), metavar="N", help="What the job of allocation N has printed.")
 @click.option("--follow", "-f", is_flag=True, help="Go on with what is printed from now on, until it ends or Ctrl-C.")
-@click.option("--lines", "-n", type=click.IntRange(min=1), metavar="K", help="Begin with the last K lines.")
+@click.option("--lines", "-n", type=options.Count(), metavar="K", help="Begin with the last K lines.")
 @options.root
 def command(
     workflow: str, evaluation: int | None, allocation: int | None, follow: bool, lines: int | None, root: str | None

@@ -6,6 +6,7 @@ Only click is imported before it is known which command runs.
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -111,14 +112,25 @@ def hpcsearch_command() -> None:
 
 def main() -> None:
     """The command ``hpcsearch``."""
+    _open_streams()
     sys.exit(run(hpcsearch_command, sys.argv[1:], "hpcsearch"))
 
 
 def main_submit() -> None:
     """The command ``submit``: ``hpcsearch submit``."""
+    _open_streams()
     if "_SUBMIT_COMPLETE" in os.environ:  # a shell that asks what the line could become
         importlib.import_module(COMMANDS["submit"][0]).command.main([], prog_name="submit")
     sys.exit(run(hpcsearch_command, ["submit", *sys.argv[1:]], "hpcsearch"))
+
+
+def _open_streams() -> None:
+    """Lets what the caller has closed lead nowhere: else the next file that is opened would get what is printed."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115, PTH123 - it stays open
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # what this terminal has no letters for is no reason to fail
 
 
 def run(command: click.Command, arguments: Sequence[str], name: str) -> int:
@@ -130,15 +142,31 @@ def run(command: click.Command, arguments: Sequence[str], name: str) -> int:
         error.show()
         return error.exit_code
     except HpcsearchError as error:
-        click.echo(f"Error: {error.message}", err=True)
-        if error.hint:
-            click.echo(error.hint, err=True)
-        return error.exit_code
+        return _tell(error)
     except (KeyboardInterrupt, click.Abort):
         click.echo("Interrupted.", err=True)
         return INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read the output has seen enough; what the interpreter flushes at its exit needs a place.
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - it stays open to the end
+    except BrokenPipeError:  # whoever read the output has seen enough
+        _print_nowhere()
         return 1
+    except OSError as error:
+        from hpcsearch.cli.surroundings import as_sentence
+
+        told = as_sentence(error)
+        if told is None:
+            raise
+        _print_nowhere()
+        return _tell(told)
     return answer if isinstance(answer, int) else 0
+
+
+def _tell(error: HpcsearchError) -> int:
+    click.echo(f"Error: {error.message}", err=True)
+    if error.hint:
+        click.echo(error.hint, err=True)
+    return error.exit_code
+
+
+def _print_nowhere() -> None:
+    """What is left in the output's buffer, and is written at the interpreter's exit, needs a place."""
+    sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - it stays open to the end

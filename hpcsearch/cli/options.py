@@ -36,6 +36,15 @@ class Walltime(click.ParamType[int]):
         return seconds
 
 
+class Count(click.IntRange):
+    """A whole number, 1 or more."""
+
+    name = "whole number"
+
+    def __init__(self) -> None:
+        super().__init__(min=1)
+
+
 class SearchArgument(click.ParamType[tuple[str, str]]):
     """``name=value``."""
 
@@ -77,9 +86,15 @@ root = click.option(
 )
 workflow = click.argument("workflow", metavar="WF", shell_complete=completion.workflows)
 problem = click.option(
-    "--problem", "-p", metavar="REF", help="The problem: problem.py, file.py:name or pkg.module:name."
+    "--problem",
+    "-p",
+    metavar="REF",
+    shell_complete=completion.files,
+    help="The problem: problem.py, file.py:name or pkg.module:name.",
 )
-run = click.option("--run", "-r", metavar="REF", help="The run function, written in the same ways.")
+run = click.option(
+    "--run", "-r", metavar="REF", shell_complete=completion.files, help="The run function, written in the same ways."
+)
 seed = click.option("--seed", type=int, help="Makes a search with one slot reproducible.")
 import_limit = click.option(
     "--import-limit",

@@ -15,7 +15,7 @@ _SHOWN = 10
 @options.workflow
 @click.option(
     "--top",
-    type=click.IntRange(min=1),
+    type=options.Count(),
     metavar="K",
     help=f"The K best alone. Without it {_SHOWN} are shown, and a file gets all evaluations.",
 )

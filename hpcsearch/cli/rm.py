@@ -61,6 +61,7 @@ def command(workflow: str, yes: bool, root: str | None) -> int:
 def _at_rest(layout: Layout) -> Snapshot:
     """The workflow as it stands; raises UsageError when an allocation may work on it."""
     from hpcsearch.errors import DatabaseError, UsageError
+    from hpcsearch.monitor.allocations import Standing
     from hpcsearch.monitor.snapshot import take_snapshot
 
     try:
@@ -73,9 +74,12 @@ def _at_rest(layout: Layout) -> Snapshot:
     for allocation in snapshot.live:
         if allocation.scheduler_id is None and snapshot.taken_at - allocation.submitted_at > _SUBMISSION_S:
             continue
+        told = allocation.standing is Standing.CANCELLING
         raise UsageError(
             f"Allocation {allocation.number} of {layout.name!r} is {allocation.standing}, so it cannot be removed.",
-            f"Type 'hpcsearch cancel {layout.typed}', wait until it has ended, and try again.",
+            "Wait until it has ended, and try again."
+            if told
+            else f"Type 'hpcsearch cancel {layout.typed}', wait until it has ended, and try again.",
         )
     return snapshot
 

@@ -9,7 +9,7 @@ from hpcsearch.cli import options
 
 @click.command("show")
 @options.workflow
-@click.argument("evaluation", metavar="EVAL", type=click.IntRange(min=1))
+@click.argument("evaluation", metavar="EVAL", type=options.Count())
 @options.output_format("table", "json")
 @options.root
 def command(workflow: str, evaluation: int, form: str, root: str | None) -> None:

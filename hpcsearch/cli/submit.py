@@ -20,7 +20,7 @@ def command() -> None:
     """
 
 
-@command.command("hps")
+@command.command("hps", short_help="Submit a hyperparameter search.")
 @click.argument("workflow", metavar="WF")
 @options.problem
 @options.run

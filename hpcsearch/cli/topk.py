@@ -16,7 +16,7 @@ Points = Mapping[str, Mapping[str, Any]]
 
 @click.command("topk")
 @click.argument("results", metavar="RESULTS")
-@click.option("-k", "count", type=click.IntRange(min=1), default=1, show_default=True, metavar="K", help="How many.")
+@click.option("-k", "count", type=options.Count(), default=1, show_default=True, metavar="K", help="How many.")
 @click.option(
     "--output",
     "-o",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import signal
 import sys
 import time
@@ -20,7 +19,7 @@ from hpcsearch.monitor.snapshot import Snapshot, hear_schedulers, take_snapshot
 from hpcsearch.monitor.text import number
 from hpcsearch.schedulers.result import read_exit_status
 from hpcsearch.submission.api import Submitted
-from hpcsearch.workflow.layout import Layout, workflows_root
+from hpcsearch.workflow.layout import Layout
 from hpcsearch.workflow.workflow import open_workflow
 
 #: Between two looks at the database, and two lines where there is no terminal.
@@ -38,7 +37,7 @@ def wait_for(submitted: Submitted) -> int:
     try:
         return see_through(submitted)
     except KeyboardInterrupt:
-        click.echo(f"The search goes on; end it with 'hpcsearch cancel {_typed(submitted.layout)}'.", err=True)
+        click.echo(f"The search goes on; end it with 'hpcsearch cancel {submitted.layout.typed}'.", err=True)
         raise
 
 
@@ -55,7 +54,7 @@ def see_through(submitted: Submitted) -> int:
     snapshot = _shown_until_ended(submitted)
     _judge(submitted, snapshot)
     if snapshot.finished_at is None:
-        click.echo(f"The search is not done; it goes on with 'hpcsearch resume {_typed(submitted.layout)}'.")
+        click.echo(f"The search is not done; it goes on with 'hpcsearch resume {submitted.layout.typed}'.")
     return 0
 
 
@@ -75,23 +74,18 @@ def ended_with_this_process(submitted: Submitted) -> Iterator[None]:
         submitted.cancel(check=False)
         click.echo("The search is told to end: what runs has a few seconds left.", err=True)
         if _shown_until_ended(submitted).finished_at is None:
-            click.echo(f"It goes on from here with 'hpcsearch resume {_typed(submitted.layout)} --wait'.", err=True)
+            click.echo(f"It goes on from here with 'hpcsearch resume {submitted.layout.typed} --wait'.", err=True)
         raise
     finally:
         for one in heard:
             signal.signal(one, signal.SIG_DFL)
 
 
-def _typed(layout: Layout) -> str:
-    """What to type for a workflow: its name where that is enough, else its path."""
-    usual = layout.root.parent == workflows_root()
-    return layout.name if usual else shlex.quote(str(layout.root))
-
-
 def _shown_until_ended(submitted: Submitted) -> Snapshot:
     with _display() as show:
         snapshot = _until_ended(submitted, show)
-    click.echo(_line(snapshot))
+    if not (isinstance(show, _Lines) and show.said(snapshot)):
+        click.echo(_line(snapshot))
     return snapshot
 
 
@@ -122,7 +116,7 @@ def _refuse_waiting_in_vain(snapshot: Snapshot, allocation: AllocationView) -> N
         raise AllocationError(
             f"There is nothing to wait for: allocation {allocation.number} of {snapshot.name!r} is queued in vain. "
             f"{allocation.reason}",
-            f"Type 'hpcsearch cancel {_typed(Layout(snapshot.directory))}'.",
+            f"Type 'hpcsearch cancel {Layout(snapshot.directory).typed}'.",
         )
 
 
@@ -138,7 +132,7 @@ def _judge(submitted: Submitted, snapshot: Snapshot) -> None:
         raise AllocationError(
             f"Allocation {allocation.number} of {snapshot.name!r} ended {how}. {allocation.reason}".rstrip(),
             f"See {folder / 'stderr'} and {submitted.layout.log}; go on with "
-            f"'hpcsearch resume {_typed(submitted.layout)}'.",
+            f"'hpcsearch resume {submitted.layout.typed}'.",
         )
     if snapshot.ended and not snapshot.counts.get(State.FINISHED):
         first = open_workflow(submitted.layout.root).records()[0].failure
@@ -190,12 +184,18 @@ def _display() -> Iterator[Show]:
 class _Lines:
     def __init__(self) -> None:
         self._said: int | None = None
+        self._line = ""
         self._next_s = 0.0
+
+    def said(self, snapshot: Snapshot) -> bool:
+        """Whether the last line was just this."""
+        return self._line == _line(snapshot)
 
     def __call__(self, snapshot: Snapshot) -> None:
         now_s = time.monotonic()
         if self._said is None:  # what a resumed search had done before is no news
             self._said = snapshot.ended
         if snapshot.ended != self._said and now_s >= self._next_s:
-            click.echo(_line(snapshot))
+            self._line = _line(snapshot)
+            click.echo(self._line)
             self._said, self._next_s = snapshot.ended, now_s + _LINE_S

@@ -120,10 +120,13 @@ def _ask(site_file: Path, ids: list[str]) -> tuple[dict[str, AllocationStatus], 
 
 
 def _unless_overtaken(row: Mapping[str, Any], status: AllocationStatus, age_s: float) -> AllocationStatus:
-    """``status``, unless it is from before the allocation's driver began, as an answer of that age may be."""
-    begun_lately = row["state"] == "RUNNING" and (row["started_at"] or 0.0) + age_s > time.time()
-    if begun_lately and status.state is AllocationState.QUEUED:
+    """``status``, unless it is from before the allocation's driver began or ended, as an answer of that age may be."""
+    if status.state is not AllocationState.QUEUED:
+        return status
+    if row["state"] == "RUNNING" and (row["started_at"] or 0.0) + age_s > time.time():
         return AllocationStatus(AllocationState.RUNNING)
+    if row["state"] == "ENDED" and (row["ended_at"] or 0.0) + age_s > time.time():
+        return AllocationStatus(AllocationState.UNKNOWN)
     return status
 
 
@@ -156,18 +159,22 @@ def with_silence(view: AllocationView, holder: Holder, now: float) -> Allocation
 
 def with_cancel(view: AllocationView, layout: Layout) -> AllocationView:
     """The view, which says so when the allocation was told to end and has not ended yet, as far as is known."""
-    if not view.live:
+    in_vain = view.standing is Standing.DIED and view.started_at is None
+    if not view.live and not in_vain:
         return view
     try:
         told_at = layout.cancelled(view.number).stat().st_mtime
     except OSError:  # nobody has
         return view
     at = datetime.fromtimestamp(told_at).strftime("%H:%M:%S")
-    return replace(view, standing=Standing.CANCELLING, reason=f"It was told to end at {at}.", time_left_s=None)
+    standing = Standing.CANCELLED if in_vain else Standing.CANCELLING
+    return replace(view, standing=standing, reason=f"It was told to end at {at}.", time_left_s=None)
 
 
 def _standing(row: Mapping[str, Any], status: AllocationStatus | None) -> tuple[Standing, str]:
     if row["state"] == "ENDED":
+        if status is not None and status.state is AllocationState.QUEUED:  # its scheduler begins it once more
+            return Standing.QUEUED, status.reason
         return Standing.ENDED, _sentence(row["outcome"] or "", status)
     if row["scheduler_id"] is None:
         return Standing.SUBMITTED, "It has no id of the scheduler: its submission was cut off, or is going on."

@@ -10,15 +10,20 @@ from sqlalchemy import Connection
 
 from hpcsearch.errors import DatabaseError, NotFoundError
 from hpcsearch.evaluation import State
+from hpcsearch.monitor.allocations import view
+from hpcsearch.monitor.snapshot import hear_schedulers
 from hpcsearch.workflow import queries
 from hpcsearch.workflow.database import reading
 from hpcsearch.workflow.layout import Layout
-from hpcsearch.workflow.workflow import Workflow
+from hpcsearch.workflow.workflow import Workflow, has_numbers
 
 
 @dataclass(frozen=True)
 class Output:
-    """``files`` hold what ``title`` has printed; ``ended`` tells whether that was all. No scheduler is asked."""
+    """``files`` hold what ``title`` has printed; ``ended`` tells whether that was all.
+
+    A scheduler is asked, as seldom as by everybody else, only while the database knows of no end.
+    """
 
     title: str
     files: tuple[Path, ...]
@@ -45,11 +50,11 @@ def of_allocation(layout: Layout, number: int) -> Output:
     with reading(layout.database) as connection:
         numbers = [row["number"] for row in queries.allocation_rows(connection)]
     if number not in numbers:
-        known = f"it has {numbers[0]} to {numbers[-1]}" if numbers else "it has none yet"
+        known = has_numbers((numbers[0], numbers[-1]) if numbers else None)
         raise NotFoundError(f"Workflow {layout.name!r} has no allocation {number}; {known}.")
     folder = layout.allocation(number)
     title = f"Allocation {number} of {layout.name!r}"
-    return Output(title, (folder / "stdout", folder / "stderr"), _asking(layout, ended))
+    return Output(title, (folder / "stdout", folder / "stderr"), _asking(layout, ended, number))
 
 
 def of_drivers(layout: Layout) -> Output:
@@ -61,14 +66,24 @@ def of_drivers(layout: Layout) -> Output:
     return Output(f"The driver of {layout.name!r}", (layout.log,), _asking(layout, ended))
 
 
-def _asking(layout: Layout, ended: Callable[[Connection], bool]) -> Callable[[], bool]:
+def _asking(layout: Layout, ended: Callable[[Connection], bool], number: int | None = None) -> Callable[[], bool]:
     def ask() -> bool:
         if not layout.database.exists():  # somebody has removed the workflow
             return True
         try:
             with reading(layout.database) as connection:
-                return ended(connection)
+                if ended(connection):
+                    return True
+            return not _worked_on(layout, number)
         except DatabaseError:  # its driver writes: the next question will be answered
             return False
 
     return ask
+
+
+def _worked_on(layout: Layout, number: int | None) -> bool:
+    """Whether allocation ``number``, or where that is None any, may still work; one that has died does not."""
+    heard = hear_schedulers([layout]).get(layout, {})
+    with reading(layout.database) as connection:
+        rows = [dict(row) for row in queries.allocation_rows(connection)]
+    return any(view(row, heard.get(row["number"])).live for row in rows if number in (None, row["number"]))

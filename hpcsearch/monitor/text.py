@@ -10,11 +10,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 
 #: Wide enough for any line: what is not a terminal gets whole lines, one a row.
 _UNBOUNDED = 10_000
+
+#: Between two columns, and what the last one needs where it is broken (characters).
+_GAP, _LAST = 2, 20
 
 
 def local_time(at: float | None) -> str:
@@ -52,17 +56,31 @@ def printable(line: str) -> str:
 def print_table(header: Sequence[str] | None, rows: Sequence[Sequence[str]]) -> None:
     """Prints a table without lines; columns that are empty throughout are left out.
 
-    On a terminal it fits the width and its header is bold (not with NO_COLOR); elsewhere a row is a line.
+    On a terminal its header is bold (not with NO_COLOR) and only the last column is broken; where the others do not fit
+    the width, each row becomes a table of its own, a value a line. Elsewhere a row is a line.
     """
     terminal = sys.stdout.isatty()
-    plain = not terminal or bool(os.environ.get("NO_COLOR"))
-    drawn = Table(box=None, pad_edge=False, header_style="" if plain else "bold", show_header=header is not None)
-    kept = [index for index in range(len(rows[0])) if any(row[index] for row in rows)]
-    for index in kept:
-        drawn.add_column(header[index] if header else "", overflow="fold")
-    for row in rows:
-        drawn.add_row(*(row[index] for index in kept))
     console = Console(width=None if terminal else _UNBOUNDED, highlight=False, markup=False, emoji=False)
+    kept = [index for index in range(len(rows[0])) if any(row[index] for row in rows)]
+    names = [header[index] if header else "" for index in kept]
+    cells = [[row[index] for index in kept] for row in rows]
+    *others, last = (max(map(cell_len, column)) for column in zip(names, *cells, strict=True))
+    if header and sum(others) + _GAP * len(others) + min(last, _LAST) > console.width:
+        for number, row in enumerate(cells):
+            print("\n" * (number > 0), end="")
+            _draw(console, None, [pair for pair in zip(names, row, strict=True) if pair[1]])
+    else:
+        _draw(console, names if header else None, cells)
+
+
+def _draw(console: Console, header: Sequence[str] | None, rows: Sequence[Sequence[str]]) -> None:
+    plain = not sys.stdout.isatty() or bool(os.environ.get("NO_COLOR"))
+    drawn = Table(box=None, pad_edge=False, header_style="" if plain else "bold", show_header=header is not None)
+    last = len(rows[0]) - 1
+    for index in range(last + 1):
+        drawn.add_column(header[index] if header else "", overflow="fold", no_wrap=index < last)
+    for row in rows:
+        drawn.add_row(*row)
     with console.capture() as capture:
         console.print(drawn)
     print("\n".join(line.rstrip() for line in capture.get().splitlines()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping
@@ -76,7 +77,7 @@ def _write(kind: str, folder: Path, values: Mapping[str, str]) -> list[str]:
 
 
 def _refuse_existing(folder: Path) -> None:
-    if folder.exists() or folder.is_symlink():
+    if os.path.lexists(folder):  # unlike pathlib, it has an answer for a name that is too long
         raise UsageError(f"{folder} exists already, and nothing is overwritten.", "Choose another name.")
 
 

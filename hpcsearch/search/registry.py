@@ -66,6 +66,18 @@ def known_strategies() -> dict[str, str]:
     return {**BUILT_IN, **{entry.name: entry.value for entry in entry_points(group=GROUP)}}
 
 
+def check_name(name: str) -> None:
+    """Raises SearchError when no strategy is called so; files, which may hold one, are not looked at."""
+    known = known_strategies()
+    if not _is_file(name) and name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        guess = f" Did you mean {near[0]}?" if near else ""
+        raise SearchError(
+            f"There is no search strategy {name!r}.{guess}",
+            f"Known strategies: {', '.join(sorted(known))}; or path/to/file.py:Class for one of your own.",
+        )
+
+
 def find(name: str) -> Callable[..., Strategy]:
     """The class of a strategy, by name or as ``path/to/file.py:Class``.
 
@@ -73,24 +85,21 @@ def find(name: str) -> Callable[..., Strategy]:
         SearchError: there is no such strategy, or it cannot be imported.
         LoadError: there is no such file or class, or importing the file fails.
     """
-    path, _, attribute = name.rpartition(":")
-    if path.endswith(".py"):
-        return _as_strategy(name, load(Reference.parse(name, attribute, Path.cwd())))
-    known = known_strategies()
-    if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
-        guess = f" Did you mean {near[0]}?" if near else ""
-        raise SearchError(
-            f"There is no search strategy {name!r}.{guess}",
-            f"Known strategies: {', '.join(sorted(known))}; or path/to/file.py:Class for one of your own.",
-        )
-    module, _, attribute = known[name].partition(":")
+    if _is_file(name):
+        return _as_strategy(name, load(Reference.parse(name, name.rpartition(":")[2], Path.cwd())))
+    check_name(name)
+    where = known_strategies()[name]
+    module, _, attribute = where.partition(":")
     try:
         return _as_strategy(name, getattr(importlib.import_module(module), attribute))
     except (ImportError, AttributeError) as error:
         raise SearchError(
-            f"Strategy {name!r} cannot be imported: {error}.", f"Install what it needs; it is {known[name]}."
+            f"Strategy {name!r} cannot be imported: {error}.", f"Install what it needs; it is {where}."
         ) from error
+
+
+def _is_file(name: str) -> bool:
+    return name.rpartition(":")[0].endswith(".py")
 
 
 def _as_strategy(name: str, found: Any) -> Callable[..., Strategy]:

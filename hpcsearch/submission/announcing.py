@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from hpcsearch import schedulers
 from hpcsearch.errors import SchedulerError
+from hpcsearch.settings import VARIABLES
 from hpcsearch.sites import Site
 from hpcsearch.submission.steps import Steps, banner, facts_block
+from hpcsearch.workflow.layout import Layout
 
 if TYPE_CHECKING:
     from hpcsearch.schedulers.jobs import AllocationJob
@@ -25,12 +27,13 @@ def announce(steps: Steps, allocation: schedulers.AllocationRequest, jobs: Seque
         steps.say(_followers(allocation.number, jobs[1:]))
     never = never_starts(allocation.site, jobs[0].job_id)
     if never:
+        typed = Layout(allocation.directory).typed
         steps.say(f"Allocation {allocation.number} was accepted, but: {never}")
         steps.say(
-            f"Take it back with 'hpcsearch cancel {allocation.workflow}', then ask for less with "
-            f"'hpcsearch resume {allocation.workflow} -n NODES -t TIME'."
+            f"Take it back with 'hpcsearch cancel {typed}', then ask for less with "
+            f"'hpcsearch resume {typed} -n NODES -t TIME'."
         )
-    say_dropped(steps, allocation.site)
+    say_dropped(steps, allocation)
     steps.say(banner(f"Success. The search will {verb} at: {allocation.directory}"))
 
 
@@ -60,9 +63,13 @@ def never_starts(site: Site, job_id: str) -> str:
     return "" if status.can_run else status.reason
 
 
-def say_dropped(steps: Steps, site: Site, environment: Mapping[str, str] = os.environ) -> None:
-    """Says, in one line, which variables are not passed on."""
-    dropped = schedulers.dropped_variables(site, environment)
+def say_dropped(
+    steps: Steps, allocation: schedulers.AllocationRequest, environment: Mapping[str, str] = os.environ
+) -> None:
+    """Says, in one line, which variables are not passed on; those of which the script says the same are no news."""
+    said = {"account": allocation.account, "queue": allocation.queue}
+    same = [VARIABLES[name][1] for name, value in said.items() if environment.get(VARIABLES[name][1] or "") == value]
+    dropped = [name for name in schedulers.dropped_variables(allocation.site, environment) if name not in same]
     if dropped:
         steps.say(f"Not passed on, because they would override the job script: {_named(dropped)}.")
 

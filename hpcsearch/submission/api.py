@@ -65,8 +65,10 @@ class Submitted:
             job.wait()
 
     def cancel(self, check: bool = True) -> None:
-        for job in reversed(self.jobs):
+        for number, job in reversed(list(zip(self.numbers, self.jobs, strict=True))):
             job.cancel(check)
+            with contextlib.suppress(OSError):  # no space for it: then its end is known by the scheduler's word alone
+                self.layout.cancelled(number).touch()
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -114,6 +116,7 @@ def submit_request(request: Request, steps: Steps, confirm: Confirm | None = Non
 
     layout, site = refuse_early(request)
     orders, checked = _orders(request, layout, site, steps)
+    first = orders.request(1)  # which is refused where a path cannot be written down
     confirm_size(request, checked.planned, confirm)
     if request.smoke and on_the_spot(site):
         try_out(request, checked, orders.cwd, steps)
@@ -121,7 +124,6 @@ def submit_request(request: Request, steps: Steps, confirm: Confirm | None = Non
         with steps.step("Creating workflow database"):
             undo.enter_context(created(orders, request, checked))
         with steps.step(f"Creating HPS({request.search.upper()}) workflow"):
-            first = orders.request(1)
             script = render_job_script(first)
         with steps.step("Performing job submission"):
             jobs = _start(orders, first, script, request.chain)
@@ -140,7 +142,7 @@ def dry_run(request: Request, steps: Steps) -> None:
     steps.say(f"The command: {shlex.join(schedulers.submission_argv(first))}")
     if request.chain > 1:
         steps.say(f"Then {request.chain - 1} more like it, each of which begins when the one before has ended.")
-    say_dropped(steps, site)
+    say_dropped(steps, first)
     steps.say("Nothing was submitted (--dry-run).")
 
 
@@ -206,7 +208,8 @@ def _start(orders: Orders, first: schedulers.AllocationRequest, script: str, cha
     try:
         engine = database.writer(orders.layout.database, busy_timeout_s=BUSY_TIMEOUT_S)
         try:
-            store.update_allocation(engine, first.number, scheduler_id=jobs[0].job_id)
+            with database.writing(orders.layout.database):
+                store.update_allocation(engine, first.number, scheduler_id=jobs[0].job_id)
         finally:
             engine.dispose()
         for job in follow(orders, first.number, chain, jobs[0]):

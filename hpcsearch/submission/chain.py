@@ -49,7 +49,7 @@ def new_allocation(layout: Layout, number: int) -> Iterator[tuple[Connection, li
     made = False
     folder = layout.allocation(number)
     try:
-        with engine.begin() as connection:
+        with database.writing(layout.database), engine.begin() as connection:
             if store.next_allocation(connection) != number:
                 raise UsageError(f"{layout.name!r} was resumed by somebody else just now.", "See 'hpcsearch status'.")
             made = True

@@ -6,6 +6,7 @@ name, so that nothing which is left running can hold it up.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -129,12 +130,15 @@ _CHECKS: Mapping[str, Callable[[Mapping[str, Any]], Answer]] = {
 def main() -> None:
     """Answers, and ends at once: threads and exit handlers of the user's imports are nobody's concern here."""
     os.dup2(2, 1)
-    kind, arguments = sys.argv[1], json.loads(sys.argv[2])
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    arguments = json.loads(sys.argv[2])
     answer: Answer
     try:
-        answer = _CHECKS[kind](arguments)
+        answer = _CHECKS[sys.argv[1]](arguments)
     except HpcsearchError as error:
-        answer = {"error": type(error).__name__, "message": error.message, "hint": error.hint}
+        kind = next(one for one in type(error).__mro__ if one.__module__ == HpcsearchError.__module__)
+        answer = {"error": kind.__name__, "message": error.message, "hint": error.hint}
     Path(arguments["answer"]).write_text(json.dumps(answer), encoding="utf-8")
     sys.stdout.flush()
     os._exit(0)

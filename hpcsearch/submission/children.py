@@ -73,7 +73,7 @@ class Child:
             status = self._process.wait(max(0.0, self._until_s - time.monotonic()))
         except subprocess.TimeoutExpired:
             raise TooSlowError from None
-        if not self._answer.exists():
+        if status != 0 or not self._answer.exists():  # what it has not finished writing is no answer
             raise EndedEarlyError(f"signal {signal.Signals(-status).name}" if status < 0 else f"exit code {status}")
         answer: dict[str, Any] = json.loads(self._answer.read_text(encoding="utf-8"))
         if "error" in answer:

@@ -141,8 +141,9 @@ def _fill(draft: Layout, orders: Orders, request: Request, checked: Checked) -> 
 
     engine = database.writer(draft.database, create=True)
     try:
-        store.create(engine, _workflow_row(request, checked, orders), LEASE_PERIOD_S, checked.design)
-        store.add_allocation(engine, orders.row(1))
+        with database.writing(draft.database):
+            store.create(engine, _workflow_row(request, checked, orders), LEASE_PERIOD_S, checked.design)
+            store.add_allocation(engine, orders.row(1))
     finally:
         engine.dispose()
     write_plan(draft, orders.plan(1, checked.spares))

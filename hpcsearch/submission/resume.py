@@ -13,7 +13,7 @@ from sqlalchemy import Connection, update
 from hpcsearch.allocation.plan import Plan
 from hpcsearch.errors import SchedulerError, UsageError
 from hpcsearch.evaluation import State
-from hpcsearch.monitor.allocations import ask_schedulers, view
+from hpcsearch.monitor.allocations import Standing, ask_schedulers, view, with_cancel
 from hpcsearch.sites import limits
 from hpcsearch.sites.find import find_site
 from hpcsearch.submission.announcing import announce
@@ -104,11 +104,11 @@ def _follow(orders: Orders, first: int, chain: int, jobs: list[AllocationJob]) -
         for job in follow(orders, first, chain, jobs[0]):
             jobs.append(job)  # one by one, so that those that stay are known
     except SchedulerError as error:
-        name, last = orders.layout.name, first + len(jobs) - 1
+        typed, last = orders.layout.typed, first + len(jobs) - 1
         which = f"allocation {first} stays" if last == first else f"allocations {first} to {last} stay"
         raise SchedulerError(
             f"{error.message.rstrip('.')}. Of {chain} allocations {len(jobs)} were submitted: {which}.",
-            f"See 'hpcsearch status {name}'; type 'hpcsearch resume {name}' for more when it has ended.",
+            f"See 'hpcsearch status {typed}'; type 'hpcsearch resume {typed}' for more when it has ended.",
         ) from None
 
 
@@ -123,11 +123,14 @@ def _read(layout: Layout) -> tuple[dict[str, Any], list[dict[str, Any]], int]:
 def _refuse_live(layout: Layout, allocations: Sequence[Mapping[str, Any]]) -> None:
     statuses = ask_schedulers({layout: allocations})[layout]
     for row in allocations:
-        seen = view(row, statuses.get(row["number"]))
+        seen = with_cancel(view(row, statuses.get(row["number"])), layout)
         if seen.live:
+            told = seen.standing is Standing.CANCELLING
             raise UsageError(
                 f"Allocation {seen.number} of {layout.name!r} is still {seen.standing}. {seen.reason}".rstrip(),
-                f"Wait for it, or end it with 'hpcsearch cancel {layout.name}'.",
+                f"Wait until it has ended: 'hpcsearch status {layout.typed}' says when."
+                if told
+                else f"Wait for it, or end it with 'hpcsearch cancel {layout.typed}'.",
             )
 
 
@@ -141,7 +144,7 @@ def _refuse_done(layout: Layout, workflow: Mapping[str, Any], had: Limits, chang
         with_more = f", or give it more with {more}" if more else ""
         raise UsageError(
             f"The search of {layout.name!r} is done{why}.".replace("..", "."),
-            f"See 'hpcsearch results {layout.name}'{with_more}.",
+            f"See 'hpcsearch results {layout.typed}'{with_more}.",
         )
 
 

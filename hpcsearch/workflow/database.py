@@ -58,7 +58,8 @@ def writer(path: Path, *, create: bool = False, busy_timeout_s: float = BUSY_TIM
     """
     engine = _sqlite_engine(path, "rwc" if create else "rw", busy_timeout_s)
     if create:
-        schema.metadata.create_all(engine)
+        with writing(path):
+            schema.metadata.create_all(engine)
     else:
         with reading(path):  # which checks the version, and needs no write lock for it
             pass
@@ -119,8 +120,13 @@ def _check_version(connection: Connection, path: Path) -> None:
         )
 
 
+def writing(path: Path) -> contextlib.AbstractContextManager[None]:
+    """For whoever writes and has nobody but the user to tell when it fails: it raises DatabaseError then."""
+    return _translated(path, "written", "you may write to its folder")
+
+
 @contextlib.contextmanager
-def _translated(path: Path) -> Iterator[None]:
+def _translated(path: Path, done: str = "read", need: str = "the file exists, that you may read it") -> Iterator[None]:
     try:
         yield
     except SqlError as error:
@@ -131,6 +137,6 @@ def _translated(path: Path) -> Iterator[None]:
                 "Use the environment that submitted the workflow, or submit the search under another name.",
             ) from error
         raise DatabaseError(
-            f"The workflow database {path} cannot be read: {reason}.",
-            "Check that the file exists, that you may read it, and that its file system is not full.",
+            f"The workflow database {path} cannot be {done}: {reason}.",
+            f"Check that {need}, and that its file system is not full.",
         ) from error

@@ -150,7 +150,7 @@ def list_layouts(root: str | os.PathLike[str] | None = None) -> list[Layout]:
 
 def refuse_taken(layout: Layout) -> None:
     """Raises NameTakenError when the workflow's directory exists already."""
-    if layout.root.exists():
+    if os.path.lexists(layout.root):  # a folder that is closed to this user has no answer, and is told of when written
         raise NameTakenError(
             f"The workflow {layout.name!r} exists already, in {layout.root}.",
             f"Continue it with 'hpcsearch resume {layout.typed}', or choose another name.",
@@ -185,6 +185,11 @@ def new_directory(layout: Layout) -> Iterator[Layout]:
         except OSError:
             refuse_taken(layout)
             raise
+    except OSError as error:
+        raise DatabaseError(
+            f"The workflow's directory {layout.root} cannot be written: {error.strerror}.",
+            "Make room there, or give another folder with --root.",
+        ) from None
     finally:
         shutil.rmtree(draft.root, ignore_errors=True)
 

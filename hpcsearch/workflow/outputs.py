@@ -46,5 +46,10 @@ def written(path: Path) -> Iterator[Path]:
             yield draft
     except OSError as error:
         raise UsageError(
-            f"{path} cannot be written: {error.strerror or error}.", "Give a file in a folder that you can write to."
+            f"{path} cannot be written: {_reason(error)}.", "Give a file in a folder that you can write to."
         ) from None
+
+
+def _reason(error: OSError) -> str:
+    # That of HDF5 is an essay, that of Arrow has no number
+    return os.strerror(error.errno) if error.errno else str(error)

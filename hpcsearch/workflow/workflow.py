@@ -95,7 +95,7 @@ class Workflow:
             row = queries.evaluation_row(connection, identity)
             if row is None:
                 raise NotFoundError(
-                    f"Workflow {self.name!r} has no evaluation {identity}; {_in_words(queries.ids(connection))}.",
+                    f"Workflow {self.name!r} has no evaluation {identity}; {has_numbers(queries.ids(connection))}.",
                     f"See 'hpcsearch results {self.layout.typed}'.",
                 )
             return _records(connection, [row])[0]
@@ -183,8 +183,12 @@ def _id(evaluation: int | Record) -> int:
     return evaluation.id if isinstance(evaluation, Record) else evaluation
 
 
-def _in_words(ids: tuple[int, int] | None) -> str:
-    return "it has none yet" if ids is None else f"it has {ids[0]} to {ids[1]}"
+def has_numbers(ends: tuple[int, int] | None) -> str:
+    """``it has 1 to 9``: what there is, where somebody has asked for what is not; ``ends`` are the first and last."""
+    if ends is None:
+        return "it has none yet"
+    first, last = ends
+    return f"it has {first}" if first == last else f"it has {first} to {last}"
 
 
 def _records(connection: Connection, rows: Iterable[RowMapping]) -> list[Record]:

@@ -18,13 +18,18 @@ READY = {"op": "ready", "names": ["x"], "minimize": False}
 class SearchProcess:
     """Keeps what it is sent."""
 
-    def __init__(self, _loop: Any, _argv: Any, says: Callable[[Mapping[str, Any]], None], _on_end: Any) -> None:
-        self.says = says
+    def __init__(
+        self, _loop: Any, _argv: Any, says: Callable[[Mapping[str, Any]], None], dies: Callable[[], None]
+    ) -> None:
+        self.says, self.dies = says, dies
         self.sent: list[Mapping[str, Any]] = []
         started.append(self)
 
     def send(self, message: Mapping[str, Any]) -> None:
         self.sent.append(message)
+
+    def stop(self, patience_s: float) -> int:
+        return -9
 
     @property
     def pending(self) -> list[Configuration]:
@@ -61,24 +66,49 @@ WORKFLOW = {
 }
 
 
+class Bench:
+    """A supply of one evaluation that waits and of 60 spares, of a search that proposes nothing by itself."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        started.clear()
+        monkeypatch.setattr(proposals, "Peer", SearchProcess)
+        spares = tuple({"x": number} for number in range(1, 61))
+        plan = Plan("poly", "/x", 1, "slurm", "run", ("x",), "/x", "serial", 2, 60.0, spares=spares)
+        self.records = Records()
+        loop: Any = None
+        recording: Any = self.records
+        waiting = [Evaluation(1, {"x": 0})]
+        self.supply = Supply(loop, plan, recording, WORKFLOW, waiting, True, lambda _reason: None)
+
+    def replenish(self, free: int) -> list[Configuration]:
+        """Short evaluations and so many slots with nothing to do; gives what was claimed so far."""
+        self.supply.replenish(Demand(slots=8, free=free, busy=1, median_s=0.1, room=1000.0))
+        return self.records.claims
+
+    def tell_past(self) -> None:
+        self.supply.history([], True, [])
+
+
 @pytest.mark.parametrize("told_before", [0, 1, 2])
 def test_spares_that_are_used_before_the_search_is_up_are_known_to_it(
     monkeypatch: pytest.MonkeyPatch, told_before: int
 ) -> None:
     """Whether they are used before the past was told, or after it."""
-    started.clear()
-    monkeypatch.setattr(proposals, "Peer", SearchProcess)
-    spares = tuple({"x": number} for number in range(1, 61))
-    plan = Plan("poly", "/x", 1, "slurm", "run", ("x",), "/x", "serial", 2, 60.0, spares=spares)
-    records = Records()
-    loop: Any = None
-    recording: Any = records
-    supply = Supply(loop, plan, recording, WORKFLOW, [Evaluation(1, {"x": 0})], True, lambda _reason: None)
+    bench = Bench(monkeypatch)
     for turn in range(3):
-        supply.replenish(Demand(slots=8, free=8 * turn, busy=1, median_s=0.1, room=1000.0))
+        claims = bench.replenish(8 * turn)
         if turn == told_before:
-            supply.history([], True, [])
+            bench.tell_past()
     (process,) = started
-    known = process.pending
-    process.says(READY)
-    assert len(records.claims) > 16 and known == [{"x": 0}, *records.claims]
+    assert len(claims) > 16 and process.pending == [{"x": 0}, *claims]
+
+
+def test_a_search_that_has_been_asked_proposes_the_spares_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So they are not used while it is started again."""
+    bench = Bench(monkeypatch)
+    count = len(bench.replenish(8))
+    bench.tell_past()
+    started[0].says(READY)
+    assert len(bench.replenish(24)) == count and started[0].sent[-1]["op"] == "ask"
+    started[0].dies()
+    assert len(started) == 2 and len(bench.replenish(24)) == count

@@ -37,11 +37,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "monitor": {"evaluation", "workflow", "sites", "schedulers"},
     "submission": {
         *(*BASE, "problem", "search", "workflow", "sites", "schedulers", "monitor"),
-        *("allocation.plan", "worker.context"),
+        *("allocation.plan", "worker.context", "settings"),
     },
     "doctor": {"sites", "schedulers"},
     "project": set(),
-    "cli": {*BASE, "project", "settings", "workflow", "sites", "schedulers", "monitor", "submission", "doctor"},
+    "cli": {
+        *(*BASE, "project", "settings", "workflow", "sites", "schedulers", "monitor", "submission", "doctor"),
+        "search.registry",
+    },
 }
 
 #: Known to type checkers only, and loaded when first used: the public names.

@@ -25,7 +25,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path.parent.mkdir(parents=True)
     path.write_text(
         'account = "lab"\nqueue = "local"\nsite = "local"\n\n'
-        '[submit]\nevals-per-node = 3\ntime = 20\nresumable = true\nsearch-arg = ["kappa=1.5"]\n'
+        '[submit]\nevals-per-node = 3\nbind = false\ntime = 20\nresumable = true\nsearch-arg = ["kappa=1.5"]\n'
     )
     return path
 

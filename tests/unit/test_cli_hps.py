@@ -100,12 +100,19 @@ def test_in_a_project_the_name_is_enough(search_files: Path, monkeypatch: pytest
     assert "'light' exists already" in taken.stderr
 
 
+def test_a_strategy_that_was_left_out_is_asked_for(search_files: Path) -> None:
+    done = hpcsearch("hps", "polynome2")
+    assert done.returncode == 2
+    assert "There is no search strategy 'polynome2'.\nKnown strategies: ambs, grid, random;" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [
         (("amps",), 2, "There is no search strategy 'amps'. Did you mean ambs?\nKnown strategies: ambs, "),
         (("random", "--search-arg", "kappa=1"), 2, "has no argument 'kappa'"),
-        (("random", "--num-workers", "0"), 2, "evals-per-node 0 is no number"),
+        (("random", "--num-workers", "0"), 2, "'--num-workers': 0 is not in the range"),
+        (("random", "--num-workers", "two"), 2, "'two' is not a valid whole number."),
         (("random", "--evaluator", "balsam"), 2, "'balsam' is not one of 'local', 'ray'."),
         (("random", "--time", "soon"), 2, "'soon' is no walltime"),
         (("random", "--run", "nowhere.py"), 4, "nowhere.py"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
+import os
 import signal
 import subprocess
 import sys
@@ -16,6 +18,9 @@ from hypothesis import strategies as st
 from hpcsearch.cli.main import INTERRUPTED, hpcsearch_command, run
 from hpcsearch.monitor import follow
 from hpcsearch.monitor.follow import read_files, start_of_last_lines
+from hpcsearch.schedulers.processes import ProcessId
+from hpcsearch.sites.find import find_site
+from hpcsearch.sites.load import dump_site
 from hpcsearch.workflow import database, store
 from hpcsearch.workflow.layout import Layout
 
@@ -66,7 +71,7 @@ def test_what_is_shown(
     [
         (("2",), 0, "Evaluation 2 of 'poly' has printed nothing yet."),
         (("9",), 3, "has no evaluation 9; it has 1 to 2."),
-        (("-a", "9"), 3, "has no allocation 9; it has 1 to 1."),
+        (("-a", "9"), 3, "has no allocation 9; it has 1."),
         (("1", "-a", "1"), 2, "each have their own output"),
     ],
 )
@@ -102,6 +107,18 @@ def test_following_a_driver_until_its_allocation_ends(layout: Layout) -> None:
         assert process.stdout.read() == b""
         assert process.stderr.read() == b""
         assert process.wait() == 0
+
+
+@pytest.mark.parametrize("arguments", [(), ("1",), ("2",), ("--allocation", "1")])
+def test_following_a_driver_that_has_died_ends(layout: Layout, arguments: tuple[str, ...]) -> None:
+    (layout.allocation(1) / "site.json").write_text(dump_site(find_site("local")))
+    dead = dataclasses.replace(ProcessId.of(os.getpid()), start=1)
+    engine = database.writer(layout.database)
+    store.update_allocation(engine, 1, state="RUNNING", scheduler_id=str(dead))
+    engine.dispose()
+    with following(layout, *arguments) as process:
+        process.communicate(timeout=60)
+        assert process.returncode == 0
 
 
 def test_ctrl_c_ends_following_without_a_word(layout: Layout) -> None:

@@ -88,6 +88,11 @@ def test_one_that_is_worked_on_is_refused(
     assert "Allocation 1 of 'poly' is " in printed.err
     assert f"hpcsearch cancel {layout.root}" in printed.err
     assert layout.database.exists()
+    layout.cancelled(1).touch()
+    assert hpcsearch("rm", str(layout.root), "--yes") == 2
+    printed = capsys.readouterr()
+    assert "is being cancelled, so" in printed.err
+    assert "Wait until it has ended, and try again." in printed.err
 
 
 def test_a_submission_that_was_cut_off_long_ago_keeps_nothing(layout: Layout) -> None:

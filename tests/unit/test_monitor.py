@@ -157,6 +157,7 @@ ROW: dict[str, Any] = dict.fromkeys(("scheduler", "site", "queue", "account", "j
             "It was cancelled by root. Its driver recorded its end.",
         ),
         ({"state": "ENDED", "outcome": "the budget is spent"}, "COMPLETED", "ended", "the budget is spent"),
+        ({"state": "ENDED", "outcome": TOLD_TO_END}, "REQUEUED", "queued", "It was put back into the queue."),
     ],
 )
 def test_why_an_allocation_ended(row: dict[str, Any], word: str, standing: str, reason: str) -> None:
@@ -176,15 +177,28 @@ def test_time_left_is_from_the_deadline_or_else_from_the_scheduler() -> None:
 
 
 @pytest.mark.parametrize(
-    ("began_s_ago", "said", "standing"), [(5, "PENDING", "running"), (500, "PENDING", "queued"), (5, "TIMEOUT", "died")]
+    ("state", "seconds_ago", "said", "standing"),
+    [
+        ("RUNNING", 5, "PENDING", "running"),
+        ("RUNNING", 500, "PENDING", "queued"),
+        ("RUNNING", 5, "TIMEOUT", "died"),
+        ("ENDED", 5, "PENDING", "ended"),
+        ("ENDED", 500, "PENDING", "queued"),
+    ],
 )
-def test_a_queued_that_was_heard_before_the_driver_began_is_no_news(
-    make_workflow: MakeWorkflow, monkeypatch: pytest.MonkeyPatch, began_s_ago: float, said: str, standing: str
+def test_a_queued_that_was_heard_before_the_driver_began_or_ended_is_no_news(
+    make_workflow: MakeWorkflow,
+    monkeypatch: pytest.MonkeyPatch,
+    state: str,
+    seconds_ago: float,
+    said: str,
+    standing: str,
 ) -> None:
     layout = make_workflow()
     (layout.allocation(1) / "site.json").write_text(dump_site(find_site("slurm")))
     monkeypatch.setattr(schedulers, "status", lambda site, ids: {"7": status_of(said)})
-    row = ROW | {"started_at": time.time() - began_s_ago}
+    at = time.time() - seconds_ago
+    row = ROW | {"state": state, "started_at": at, "ended_at": at, "outcome": TOLD_TO_END}
     heard = ask_schedulers({layout: [row]})[layout]
     assert view(row, heard[1]).standing == standing
 

@@ -98,6 +98,7 @@ def test_what_is_there_is_never_overwritten(project: Project, capsys: pytest.Cap
     ("name", "why", "hint"),
     [
         ("my-project", "becomes the name of a Python package", "such as my_project"),
+        ("a" * 300, "becomes the name of a Python package", "up to 100"),
         ("1st", "becomes the name of a Python package", "beginning with a letter"),
         ("_hidden", "becomes the name of a Python package", "such as hidden"),
         ("with", "a word of the Python language", "such as my_with"),

@@ -131,6 +131,20 @@ def test_problem_may_be_written_small(tmp_path: Path) -> None:
         load_text("problem.py", tmp_path, "run")
 
 
+def test_what_a_file_has_imported_is_not_what_is_meant(tmp_path: Path) -> None:
+    (tmp_path / "several.py").write_text(
+        "import os\nfrom hpcsearch import HpProblem\nA = HpProblem()\nB = HpProblem()\n"
+    )
+    with pytest.raises(LoadError, match=r"has no 'Problem'\nthere are: A, B$"):
+        load_text("several.py", tmp_path, "Problem")
+
+
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    (tmp_path / "problem.py").mkdir()
+    with pytest.raises(LoadError, match=r"problem\.py is a folder, not a Python file$"):
+        load_text("problem.py", tmp_path, "Problem")
+
+
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     (tmp_path / "model_run.py").touch()
     with pytest.raises(LoadError, match=r"no file .*/modelrun.py\ndid you mean 'model_run.py'"):

@@ -10,6 +10,7 @@ import json
 import math
 import os
 import pprint
+import re
 import stat
 import subprocess
 import sys
@@ -403,15 +404,46 @@ def test_the_plan_has_the_nodes_of_its_queue(poly: Layout) -> None:
 FAT = {"fat": 126, "thin": 64}
 
 
-def test_many_variables_that_are_not_passed_on_are_counted() -> None:
+def test_many_variables_that_are_not_passed_on_are_counted(poly: Layout) -> None:
     out = io.StringIO()
-    site = find_site("slurm")
-    say_dropped(Steps(out), site, {"SBATCH_PARTITION": "x", "SLURM_CONF": "y", "PATH": "z"})
+    asked = vars(request(site="slurm", queue="debug", account="lab"))
+    allocation = Orders(poly, find_site("slurm"), CHECKED.run, CHECKED.names, Path("/x"), asked).request(1)
+    say_dropped(Steps(out), allocation, {"SBATCH_PARTITION": "x", "SLURM_CONF": "y", "PATH": "z"})
     assert out.getvalue() == "Not passed on, because they would override the job script: SBATCH_PARTITION.\n"
-    say_dropped(Steps(out), site, {f"SLURM_{number}": "x" for number in range(20)})
+    say_dropped(Steps(out), allocation, {f"SLURM_{number}": "x" for number in range(20)})
     assert out.getvalue().endswith("the job script: 20 variables SLURM_*.\n")
-    say_dropped(Steps(out), site, {"PATH": "z"})
+    say_dropped(Steps(out), allocation, {"PATH": "z"})
     assert out.getvalue().count("\n") == 2
+    # What the script says is no news, as where the default was taken from there
+    say_dropped(Steps(out), allocation, {"SBATCH_ACCOUNT": "lab", "SBATCH_PARTITION": "debug"})
+    assert out.getvalue().count("\n") == 2
+    say_dropped(Steps(out), allocation, {"SBATCH_ACCOUNT": "another"})
+    assert out.getvalue().endswith("the job script: SBATCH_ACCOUNT.\n")
+
+
+@pytest.mark.parametrize(
+    ("size", "code", "sentence"),
+    [(4_000, 4, "It said last: OSError: [Errno 27] File too large"), (24_000, 7, "database cannot be written: ")],
+)
+def test_a_disk_that_is_full_leaves_nothing(search_files: Path, size: int, code: int, sentence: str) -> None:
+    program = (
+        "import resource, sys\n"
+        "from hpcsearch.cli.main import main\n"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size}))\n"
+        "sys.argv[1:] = 'submit hps poly -p problem.py -r model_run.py -n 1 -t 5 -q local'.split()\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == code
+    assert done.stderr.startswith("Error: ")
+    assert sentence in re.sub(r"/\S+ ", "", done.stderr)
+    assert "Traceback" not in done.stderr
+    assert left_in(search_files) == []
+
+
+def test_a_module_that_is_not_there(search_files: Path) -> None:
+    with pytest.raises(LoadError, match="there is no module 'nowhere' in "):
+        tried(request(problem="nowhere.problem:Problem"))
 
 
 def test_settings_reach_the_plan_and_the_database(poly: Layout) -> None:

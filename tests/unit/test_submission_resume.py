@@ -8,6 +8,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -82,9 +83,32 @@ def test_refused_while_an_allocation_runs(make_workflow: MakeWorkflow) -> None:
     assert contents(layout) == before
 
 
+def test_refused_while_one_is_being_cancelled(make_workflow: MakeWorkflow) -> None:
+    layout = make_workflow(proposed=1)
+    (layout.allocation(1) / "site.json").write_text(dump_site(find_site("local")))
+    write(layout, scheduler_id=str(ProcessId.of(os.getpid())), state="RUNNING")
+    layout.cancelled(1).touch()
+    with pytest.raises(UsageError, match=r"still being cancelled\. It was told to end at ") as caught:
+        resume(layout)
+    assert "hpcsearch status" in caught.value.hint
+    assert "hpcsearch cancel" not in caught.value.hint
+
+
 def test_refused_while_one_is_being_submitted(make_workflow: MakeWorkflow) -> None:
     with pytest.raises(UsageError, match="still submitted"):
         resume(make_workflow())
+
+
+def test_one_that_was_taken_back_before_it_began_has_not_died(make_workflow: MakeWorkflow) -> None:
+    layout = make_workflow(proposed=1)
+    (layout.allocation(1) / "site.json").write_text(dump_site(find_site("local")))
+    job = Mock()
+    Submitted((job,), find_site("local"), layout, 1).cancel()
+    job.cancel.assert_called_once()
+    write(layout, scheduler_id=str(dataclasses.replace(ProcessId.of(os.getpid()), start=1)))
+    (allocation,) = take_snapshot(layout).allocations
+    assert allocation.standing == "cancelled"
+    assert allocation.reason.startswith("It was told to end at ")
 
 
 def test_an_allocation_that_died_is_no_hindrance(make_workflow: MakeWorkflow) -> None:

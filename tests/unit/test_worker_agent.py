@@ -107,6 +107,23 @@ def flood(config):
     os.write(2, b"the end\\n")
     return 1.0
 
+def hush(config):
+    if config["how"] == "closed":
+        os.closerange(0, 3)
+    elif config["how"] == "closed in Python":
+        sys.stdout.close()
+        sys.stderr.close()
+    else:
+        sys.stdout = sys.stderr = open(os.devnull, "w")
+    os.umask(0o777)
+    return 1.0
+
+def speak(config):
+    print("in Python")
+    print("for errors", file=sys.stderr)
+    os.system("cat; echo below")
+    return {"objective": 1.0, "mask": os.umask(0o077)}
+
 def large(config):
     return {"objective": 1.0, "curve": list(range(100_000))}
 
@@ -360,6 +377,16 @@ def test_a_slot_lives_on_and_what_was_spoilt_is_restored(node: Node, tmp_path: P
     assert before["pid"] == after["pid"]
     assert after["cwd"] == str(tmp_path)
     assert after["environment"] == before["environment"]
+
+
+@pytest.mark.parametrize("how", ["closed", "closed in Python", "replaced"])
+def test_one_that_closes_its_output_silences_no_other(node: Node, how: str) -> None:
+    node.set_up()
+    node.run((1, {"what": "speak"}), (2, {"what": "hush", "how": how}), (3, {"what": "speak"}))
+    ends = node.ends(3)
+    assert [end.state for end in ends] == [State.FINISHED] * 3, ends
+    assert ends[2].metadata == ends[0].metadata
+    assert node.evaluation_log(3) == node.evaluation_log(1) == b"in Python\nfor errors\nbelow\n"
 
 
 def test_a_slot_is_replaced_after_as_many_as_it_may_do(node: Node) -> None:
