@@ -79,8 +79,10 @@ def read_config(environment: Mapping[str, str] | None = None) -> ConfigFile:
     except (FileNotFoundError, NotADirectoryError):
         return ConfigFile(path)
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise UsageError(f"The file of defaults {path} cannot be read: {reason}.") from None
+        reason, hint = (
+            (error.strerror, "") if isinstance(error, OSError) else ("it is no text in UTF-8", "Save it as such.")
+        )
+        raise UsageError(f"The file of defaults {path} cannot be read: {reason}.", hint) from None
     import tomllib
 
     try:

@@ -141,6 +141,7 @@ class Supply:
         if not proposals.ready:
             self._use_spares(missing, demand)
         elif missing >= min(room, wanted, 1 + wanted // 4):
+            self._spares.clear()  # from now on the search proposes them itself
             self._asked_at.append((missing, time.monotonic()))
             proposals.ask(missing)
 
