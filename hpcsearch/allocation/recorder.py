@@ -26,7 +26,7 @@ from hpcsearch.evaluation import Configuration, State
 from hpcsearch.worker.channel import Channel, ClosedError, standard_channel
 from hpcsearch.workflow import database, lease, queries, store
 from hpcsearch.workflow.layout import Layout
-from hpcsearch.workflow.results_csv import ResultsFile
+from hpcsearch.workflow.results.csv_file import ResultsFile
 
 #: How often a waiting recorder looks whether the lease has become free (seconds).
 LEASE_POLL_S = 0.5
@@ -230,7 +230,7 @@ class Recorder:
 
     def _write_arrays(self) -> None:
         """results.h5 follows at the end; the search is none the worse when it cannot."""
-        from hpcsearch.workflow.results_h5 import write_results_h5  # takes longer to import than all the rest
+        from hpcsearch.workflow.results.h5_file import write_results_h5  # takes longer to import than all the rest
 
         try:
             write_results_h5(self._layout)

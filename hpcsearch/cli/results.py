@@ -36,7 +36,7 @@ def command(workflow: str, top: int | None, output: Path | None, force: bool, fo
     --top all evaluations, failed and unfinished ones too.
     """
     from hpcsearch.monitor.results import show_results
-    from hpcsearch.workflow.export import check_export, export
+    from hpcsearch.workflow.results.export import check_export, export
     from hpcsearch.workflow.workflow import open_workflow
 
     opened = open_workflow(workflow, root)

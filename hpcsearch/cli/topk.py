@@ -40,8 +40,8 @@ def command(
     """
     from hpcsearch.errors import NotFoundError, UsageError
     from hpcsearch.workflow.layout import find_layout
-    from hpcsearch.workflow.outputs import checked_ending, written
-    from hpcsearch.workflow.topk import best_of_file, best_of_workflow
+    from hpcsearch.workflow.results.outputs import checked_ending, written
+    from hpcsearch.workflow.results.topk import best_of_file, best_of_workflow
 
     write = None if output is None else _WRITERS[checked_ending(output, _WRITERS, force)]
     if results.endswith(".csv") or os.path.isfile(results):  # noqa: PTH113 - pathlib raises when a name is too long

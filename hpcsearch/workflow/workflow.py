@@ -18,7 +18,7 @@ from hpcsearch.evaluation import Configuration, Failure, State
 from hpcsearch.workflow import queries, schema
 from hpcsearch.workflow.database import reading
 from hpcsearch.workflow.layout import Layout, find_layout
-from hpcsearch.workflow.table import read_table
+from hpcsearch.workflow.results.table import read_table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -77,7 +77,7 @@ class Workflow:
         """
         if find_spec("pandas") is None:
             return self.records()
-        from hpcsearch.workflow.frame import frame
+        from hpcsearch.workflow.results.frame import frame
 
         return frame(read_table(self.layout.database))
 

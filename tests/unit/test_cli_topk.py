@@ -13,7 +13,7 @@ from results_bed import CONFIGURATIONS, make
 from hpcsearch.cli.main import hpcsearch_command, run
 from hpcsearch.workflow.database import reading
 from hpcsearch.workflow.layout import Layout
-from hpcsearch.workflow.results_csv import ResultsFile
+from hpcsearch.workflow.results.csv_file import ResultsFile
 
 #: Written by another program: other columns, another order, numbers for failures.
 FOREIGN = """\

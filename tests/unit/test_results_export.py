@@ -16,10 +16,10 @@ import yaml
 from results_bed import BEGIN_AT, CONFIGURATIONS, make
 
 from hpcsearch.errors import UsageError
-from hpcsearch.workflow import export as module
-from hpcsearch.workflow.export import export
 from hpcsearch.workflow.layout import Layout
-from hpcsearch.workflow.results_csv import FIXED_COLUMNS, ResultsFile
+from hpcsearch.workflow.results import export as module
+from hpcsearch.workflow.results.csv_file import FIXED_COLUMNS, ResultsFile
+from hpcsearch.workflow.results.export import export
 
 NAMES = ["activation", "bias", "depth", "lr", "mode", "units"]
 HEADER = [*NAMES, *FIXED_COLUMNS]

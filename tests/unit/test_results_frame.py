@@ -9,9 +9,9 @@ import pytest
 from results_bed import BEGIN_AT, make
 
 import hpcsearch
-from hpcsearch.workflow import table
 from hpcsearch.workflow import workflow as module
-from hpcsearch.workflow.results_csv import FIXED_COLUMNS
+from hpcsearch.workflow.results import table
+from hpcsearch.workflow.results.csv_file import FIXED_COLUMNS
 
 
 def test_a_frame_has_the_columns_of_results_csv_in_their_own_types(tmp_path: Path) -> None:

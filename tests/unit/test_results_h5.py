@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from results_bed import BEGIN_AT, CONFIGURATIONS, make
 
 from hpcsearch import arrays
-from hpcsearch.workflow import results_h5
-from hpcsearch.workflow.datasets import add_column
 from hpcsearch.workflow.layout import Layout
-from hpcsearch.workflow.results_h5 import write_file, write_results_h5
-from hpcsearch.workflow.table import read_table
+from hpcsearch.workflow.results import h5_file
+from hpcsearch.workflow.results.datasets import add_column
+from hpcsearch.workflow.results.h5_file import write_file, write_results_h5
+from hpcsearch.workflow.results.table import read_table
 
 DOCS = (Path(__file__).parents[2] / "docs" / "results.rst").read_text(encoding="utf-8")
 NAN = np.nan
@@ -175,7 +175,7 @@ def test_a_file_that_cannot_be_finished_leaves_the_old_one(layout: Layout, monke
     def full(*_: Any) -> None:
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(results_h5, "_add_arrays", full)
+    monkeypatch.setattr(h5_file, "_add_arrays", full)
     with pytest.raises(OSError, match="no space"):
         write_results_h5(layout)
     assert (layout.arrays.read_bytes(), sorted(layout.root.iterdir())) == before

@@ -51,7 +51,7 @@ from hpcsearch.submission.steps import Steps, banner, facts_block
 from hpcsearch.submission.validation import Checked, Validation
 from hpcsearch.workflow import database, open_workflow, queries
 from hpcsearch.workflow.layout import Layout
-from hpcsearch.workflow.results_csv import FIXED_COLUMNS
+from hpcsearch.workflow.results.csv_file import FIXED_COLUMNS
 
 
 def request(**changes: Any) -> Request:

@@ -9,7 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from hpcsearch.workflow.kinds import Kind, kind_of
+from hpcsearch.workflow.results.kinds import Kind, kind_of
 
 #: Longer text than this has no fixed length in the file.
 _FIXED_BYTES = 255

@@ -17,7 +17,7 @@ from hpcsearch.evaluation import State
 from hpcsearch.workflow import queries
 from hpcsearch.workflow.database import reading
 from hpcsearch.workflow.layout import Layout
-from hpcsearch.workflow.table import read_table
+from hpcsearch.workflow.results.table import read_table
 
 #: Columns that tell how an evaluation was run, and nothing of the point.
 _LEFT_OUT = frozenset({"state", "duration", "node", "start", "end"})

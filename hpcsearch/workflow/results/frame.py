@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from hpcsearch.workflow.kinds import TIMES, Kind, kind_of_result
-from hpcsearch.workflow.table import Table
+from hpcsearch.workflow.results.kinds import TIMES, Kind, kind_of_result
+from hpcsearch.workflow.results.table import Table
 
 #: Kind -> the type of a column in which values are missing, where pandas would make floats or objects of them.
 _NULLABLE = {Kind.INTEGER: "Int64", Kind.BOOLEAN: "boolean", Kind.NUMBER: "float64"}

@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from hpcsearch.workflow import schema
 from hpcsearch.workflow.database import reading
-from hpcsearch.workflow.table import Columns, add_points
+from hpcsearch.workflow.results.table import Columns, add_points
 
 _PAGE = 20_000
 _COLUMNS = ("evaluation", "attempt", "step", "at")

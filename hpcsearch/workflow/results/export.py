@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from hpcsearch.errors import UsageError
-from hpcsearch.workflow.kinds import TIMES, Kind, kind_of_result
 from hpcsearch.workflow.layout import Layout
-from hpcsearch.workflow.outputs import checked_ending, written
-from hpcsearch.workflow.table import Columns, Table, iso_time, read_table
+from hpcsearch.workflow.results.kinds import TIMES, Kind, kind_of_result
+from hpcsearch.workflow.results.outputs import checked_ending, written
+from hpcsearch.workflow.results.table import Columns, Table, iso_time, read_table
 
 Writer = Callable[[Path, Layout, Table], None]
 
@@ -111,7 +111,7 @@ def _write_parquet(path: Path, layout: Layout, table: Table) -> None:
 
 
 def _write_h5(path: Path, layout: Layout, table: Table) -> None:
-    from hpcsearch.workflow.results_h5 import write_file
+    from hpcsearch.workflow.results.h5_file import write_file
 
     write_file(path, layout, table, linked=False)
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from workflow_bed import ended, finish, new_database, take_lease
 
 from hpcsearch.evaluation import State
-from hpcsearch.workflow.results_csv import FIXED_COLUMNS, ResultsFile
+from hpcsearch.workflow.results.csv_file import FIXED_COLUMNS, ResultsFile
 
 ZERO_AT = 1_700_000_000.0
 
@@ -156,7 +156,7 @@ def test_a_file_torn_anywhere_is_mended(bed: Bed) -> None:
 
 @pytest.mark.parametrize("block", [1, 7, 1000])
 def test_a_torn_line_longer_than_a_block_is_cut(tmp_path: Path, block: int) -> None:
-    from hpcsearch.workflow.results_csv import _cut_torn_line
+    from hpcsearch.workflow.results.csv_file import _cut_torn_line
 
     path = tmp_path / "file"
     path.write_bytes(b"first\nsecond\n" + b"x" * 500)

@@ -13,10 +13,10 @@ import h5py
 
 from hpcsearch import arrays
 from hpcsearch.drafts import draft_of
-from hpcsearch.workflow.datasets import add_column, add_counts, add_mask, add_numbers, add_text, utf8
 from hpcsearch.workflow.layout import Layout
-from hpcsearch.workflow.report_table import ReportTable, read_reports
-from hpcsearch.workflow.table import Columns, Table, iso_time, read_table
+from hpcsearch.workflow.results.datasets import add_column, add_counts, add_mask, add_numbers, add_text, utf8
+from hpcsearch.workflow.results.report_table import ReportTable, read_reports
+from hpcsearch.workflow.results.table import Columns, Table, iso_time, read_table
 
 #: Raised by one when whoever reads the layout before would not find his way.
 LAYOUT = 1
