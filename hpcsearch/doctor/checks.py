@@ -21,7 +21,7 @@ from hpcsearch.sites.find import explain_detection, files_of, search_path, site_
 from hpcsearch.sites.load import load_site
 from hpcsearch.sites.model import Site
 
-_PACKAGES = ("ConfigSpace", "click", "h5py", "jinja2", "numpy", "rich", "sklearn", "sqlalchemy", "submitit")
+_PACKAGES = ("ConfigSpace", "click", "h5py", "jinja2", "numpy", "rich", "scipy", "sqlalchemy", "submitit")
 
 #: Folders that other nodes do not have.
 _NODE_LOCAL = ("/tmp", "/var/tmp", "/dev/shm", "/run")

@@ -1,4 +1,4 @@
-"""Asynchronous model-based search: an initial design, then a model of the objective with an upper confidence bound."""
+"""Asynchronous model-based search: an initial design, then proposals by a Gaussian process of all that is known."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ import numpy as np
 
 from hpcsearch.errors import SearchError
 from hpcsearch.evaluation import Configuration
-from hpcsearch.search.acquisition import Learned, learn, propose
+from hpcsearch.search.acquisition import propose
 from hpcsearch.search.base import Outcome, Setting
 from hpcsearch.search.candidates import candidates
 from hpcsearch.search.columns import Array
 from hpcsearch.search.design import latin_hypercube
 from hpcsearch.search.encoding import Mask
 from hpcsearch.search.history import History
+from hpcsearch.search.model import Learned, Learner
 
-#: A model is fitted again once the results have grown by this share.
-_GROWTH = 0.05
+#: In the background, proposals are made anew once the results have grown by this share.
+_GROWTH = 0.01
 
 #: For an ask that finds nothing ready and must not wait: so many are ranked, out of so many candidates, with so many
 #: pending ones looked at, the newest.
@@ -35,25 +36,22 @@ class AmbsSearch:
         setting: problem, encoding, source of chance, and whether models are fitted in a thread.
         n_initial: points of the initial design, starting points included; max(8, hyperparameters + 2) by default.
         kappa: mean weight of the uncertainty against the expected objective; larger explores more.
-        trees: trees of the forest.
         n_candidates: configurations that are compared for each ask.
-        max_points: results that a fit uses at most.
+        max_points: results that a model rests on at most: the best ones, and others drawn anew each time.
     """
 
     def __init__(
         self,
         setting: Setting,
         n_initial: int | None = None,
-        kappa: float = 1.5,
-        trees: int = 100,
+        kappa: float = 1.0,
         n_candidates: int = 800,
-        max_points: int = 2_000,
+        max_points: int = 300,
     ) -> None:
         dimensions = sum(column.size > 1 for column in setting.encoding.columns)
         self.n_initial = max(8, dimensions + 2) if n_initial is None else n_initial
         for name, value, least in (
             ("n_initial", self.n_initial, 1),
-            ("trees", trees, 2),
             ("n_candidates", n_candidates, 2),
             ("max_points", max_points, 2),
         ):
@@ -63,9 +61,8 @@ class AmbsSearch:
             raise SearchError(f"kappa={kappa} is not a weight that ambs can use.", "Give a number above 0.")
         self._setting = setting
         self._kappa = kappa
-        self._trees = trees
         self._n_candidates = n_candidates
-        self._max_points = max_points
+        self._learner = Learner(setting.encoding, max_points)
         self._history = History(setting.encoding)
         self._design: deque[Configuration] = deque()
         self._learned: Learned | None = None
@@ -77,8 +74,7 @@ class AmbsSearch:
             return self._next_design(n)
         if self._background is not None:
             return self._background.ask(n)
-        if self.stale:
-            self.refit(self._setting.random)
+        self.refit(self._setting.random)
         return self.proposals(n, self._setting.random)
 
     def pending(self, configurations: Sequence[Configuration]) -> None:
@@ -93,17 +89,15 @@ class AmbsSearch:
 
     @property
     def stale(self) -> bool:
-        """Whether a fit is due."""
+        """Whether so much has been told since the last model that it is time for another."""
         known = 0 if self._learned is None else self._learned.told
         return self._history.told - known >= max(1, int(_GROWTH * known))
 
     def refit(self, rng: np.random.Generator) -> None:
-        """Fits the models to all that has been told."""
-        from hpcsearch.search.forest import ForestFit  # scikit-learn takes long to import, and the design does without
-
+        """Learns from all that has been told."""
         with self.lock:
             data = self._history.data()
-        learned = learn(self._setting.encoding, data, ForestFit(self._trees), self._max_points, rng)
+        learned = self._learner.learn(data, rng)
         with self.lock:
             self._learned = learned
 
@@ -120,7 +114,7 @@ class AmbsSearch:
         if learned is None:
             return self._next_design(n)
         ranked = self._ranked(learned, min(n, _HASTY_RANKED), _HASTY_CANDIDATES, _HASTY_PENDING, rng)
-        others = candidates(encoding, learned.best, n - len(ranked), rng)
+        others = candidates(encoding, learned.best, np.ones(len(encoding.columns)), n - len(ranked), rng)
         return encoding.decode(np.concatenate([ranked, others]))
 
     def _ranked(self, learned: Learned, n: int, size: int, newest: int, rng: np.random.Generator) -> Array:

@@ -12,21 +12,26 @@ from hpcsearch.search.encoding import Encoding
 #: Local candidates lie around this many of the best rows.
 _CENTRES = 5
 
-#: Steps of local candidates as a share of the range, log-uniform between these. Smaller ones land in the very leaves of
-#: the best point, which a forest holds to be as good as it, so that they would be chosen again and again.
-_SMALLEST_STEP, _LARGEST_STEP = 0.02, 0.5
+#: Steps of local candidates as a share of the range, log-uniform between these.
+_SMALLEST_STEP, _LARGEST_STEP = 0.001, 0.5
 
 
-def candidates(encoding: Encoding, best: Array, n: int, rng: np.random.Generator) -> Array:
-    """About ``n`` legal rows: half drawn from the whole space, half moved away from ``best`` (the best first)."""
+def candidates(encoding: Encoding, best: Array, steps: Array, n: int, rng: np.random.Generator) -> Array:
+    """About ``n`` legal rows: half drawn from the whole space, half moved away from ``best`` (the best first).
+
+    For ``steps`` see :func:`near`.
+    """
     anywhere = encoding.draw(n - n // 2, rng)
     if not len(best) or not encoding.columns:
         return anywhere
-    return np.concatenate([near(encoding, best[:_CENTRES], n // 2, rng), anywhere])
+    return np.concatenate([near(encoding, best[:_CENTRES], steps, n // 2, rng), anywhere])
 
 
-def near(encoding: Encoding, centres: Array, n: int, rng: np.random.Generator) -> Array:
-    """At most ``n`` legal rows, each a centre of which some hyperparameters have moved, by steps of all sizes."""
+def near(encoding: Encoding, centres: Array, steps: Array, n: int, rng: np.random.Generator) -> Array:
+    """At most ``n`` legal rows, each a centre of which some hyperparameters have moved, by steps of all sizes.
+
+    The sizes are multiplied by ``steps``, one factor for each column.
+    """
     rows = centres[rng.integers(len(centres), size=n)]
     movable = np.array([column.size > 1 for column in encoding.columns]) & ~np.isnan(rows)
     shares = rng.random((n, 1)) ** 2
@@ -37,5 +42,5 @@ def near(encoding: Encoding, centres: Array, n: int, rng: np.random.Generator) -
     for index, column in enumerate(encoding.columns):
         which = np.flatnonzero(moved[:, index])
         if len(which):
-            rows[which, index] = column.move(rows[which, index], sigma[which], rng)
+            rows[which, index] = column.move(rows[which, index], steps[index] * sigma[which], rng)
     return encoding.complete(rows, rng)

@@ -25,13 +25,11 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-#: Up to this many choices get a feature each; beyond it, one feature holds the index.
-ONE_HOT_LIMIT = 12
-
 #: Draws that stand for the distribution of a hyperparameter that is not uniform.
 _QUANTILES = 4096
 
-_INACTIVE_FEATURE = -1.0
+#: What an inactive hyperparameter is taken to be on its range: as near to all values as can be.
+_MIDDLE = 0.5
 
 
 class Column(Protocol):
@@ -56,7 +54,7 @@ class Column(Protocol):
         """The reverse of :meth:`values`; infinity for a value that is not legal."""
 
     def features(self, numbers: Array) -> Array:
-        """What a model sees, shape (n, features), each within [0, 1], or -1 where inactive."""
+        """What a model sees, shape (n, features), each within [0, 1]: different choices have a distance of 1."""
 
     def all_numbers(self) -> Array:
         """Every legal number of a finite hyperparameter."""
@@ -138,7 +136,7 @@ class NumericColumn:
         return numbers
 
     def features(self, numbers: Array) -> Array:
-        return np.asarray(np.where(np.isnan(numbers), _INACTIVE_FEATURE, numbers)[:, None], np.float64)
+        return np.asarray(np.where(np.isnan(numbers), _MIDDLE, numbers)[:, None], np.float64)
 
     def all_numbers(self) -> Array:
         return self._to_numbers(np.arange(self._hyperparameter.lower, self._hyperparameter.upper + 1))
@@ -196,10 +194,11 @@ class ChoiceColumn:
     def features(self, numbers: Array) -> Array:
         inactive = np.isnan(numbers)[:, None]
         index = (numbers - self._offset)[:, None]
-        if self._ordered or not 2 < self.size <= ONE_HOT_LIMIT:
+        if self._ordered or self.size <= 2:
             scaled = index / max(1.0, self.size - 1)
-            return np.asarray(np.where(inactive, _INACTIVE_FEATURE, scaled)[:, : int(self.size > 1)], np.float64)
-        return np.asarray(np.where(inactive, _INACTIVE_FEATURE, index == np.arange(int(self.size))), np.float64)
+            return np.asarray(np.where(inactive, _MIDDLE, scaled)[:, : int(self.size > 1)], np.float64)
+        same = np.where(inactive, 1.0 / self.size, index == np.arange(int(self.size)))
+        return np.asarray(same * math.sqrt(0.5), np.float64)
 
     def all_numbers(self) -> Array:
         return np.arange(self.size) + self._offset

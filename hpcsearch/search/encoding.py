@@ -37,6 +37,8 @@ class Encoding:
         columns: one for each hyperparameter, in the order of a row.
         names: the hyperparameters in the order of a configuration (alphabetical).
         constrained: whether there are conditions or forbidden clauses.
+        column_groups: of each column, its number among those that have features, -1 for one that is constant.
+        feature_groups: the same number for each feature.
         size_bound: no more different configurations than this; exact unless ``constrained``, else ``math.inf``.
     """
 
@@ -53,6 +55,10 @@ class Encoding:
         self._forbidden = [_forbidden_rows(clause, self) for clause in space.forbidden_clauses]
         self.constrained = bool(self._conditions or self._forbidden)
         self.key = self._make_key()
+        widths = [column.features(np.empty(0)).shape[1] for column in self.columns]
+        varied = np.cumsum(np.array(widths, np.intp) > 0) - 1
+        self.column_groups = [int(number) if width else -1 for number, width in zip(varied, widths, strict=True)]
+        self.feature_groups = np.repeat(np.asarray(varied, np.intp), widths)
 
     def draw(self, n: int, rng: np.random.Generator) -> Array:
         """``n`` legal rows, each hyperparameter by its own distribution.
@@ -127,11 +133,10 @@ class Encoding:
         return rows
 
     def features(self, rows: Array) -> Array:
-        """What a model sees of the rows, shape (n, features): within [0, 1], -1 where inactive."""
+        """What a model sees of the rows, shape (n, features): within [0, 1], in the middle where inactive."""
         if not self.columns:
-            return np.zeros((len(rows), 1))
-        features = np.hstack([column.features(rows[:, index]) for index, column in enumerate(self.columns)])
-        return features if features.shape[1] else np.zeros((len(rows), 1))
+            return np.zeros((len(rows), 0))
+        return np.hstack([column.features(rows[:, index]) for index, column in enumerate(self.columns)])
 
     def walk(self, numbers: Sequence[Array | None]) -> Iterator[Array]:
         """Rows of all combinations of these numbers, one array for each column, a block at a time in a fixed order.

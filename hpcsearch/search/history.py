@@ -73,8 +73,7 @@ class History:
         self._encode()
         seen: set[bytes] = set()
         fresh = np.zeros(len(rows), dtype=np.bool_)
-        for index, row in enumerate(np.ascontiguousarray(rows)):
-            name = row.tobytes()
+        for index, name in enumerate(_names(rows)):
             fresh[index] = name not in self._known and name not in seen
             seen.add(name)
         return fresh
@@ -99,4 +98,10 @@ class History:
         self._rows, self._objectives = rows, objectives
 
     def _remember(self, rows: Array) -> None:
-        self._known.update(row.tobytes() for row in np.ascontiguousarray(rows))
+        self._known.update(_names(rows))
+
+
+def _names(rows: Array) -> list[bytes]:
+    """The bytes of each row."""
+    together, width = np.ascontiguousarray(rows).tobytes(), rows.shape[1] * rows.itemsize
+    return [together[row * width : (row + 1) * width] for row in range(len(rows))]

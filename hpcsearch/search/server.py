@@ -1,6 +1,6 @@
 """A search as a process of its own: ``python -m hpcsearch.search.server``, JSON lines on standard input and output.
 
-The driver starts it, so that importing ConfigSpace and scikit-learn and fitting models never hold its loop. Messages,
+The driver starts it, so that importing ConfigSpace and fitting models never hold its loop. Messages,
 each one line::
 
     {"op": "start", "problem": reference, "cwd": folder, "search": name, "arguments": {}, "seed": 0, "background": true}

@@ -223,13 +223,3 @@ def test_a_large_grid_wants_to_be_confirmed(bed: Bed) -> None:
     assert "Type --yes" in search.output and not search.layout.root.exists()
     search = bed.submit(PLAIN, *grid, "--yes", "--max-success", 5)
     assert succeeded(search.check(5)) == 5
-
-
-def test_a_node_that_cannot_run_anything_is_told_of(bed: Bed) -> None:
-    many = 1 + bed.cores
-    search = bed.submit(PLAIN, "--max-evals", 4, slots=many, status=9)
-    assert f"{many} evaluations at once on one node need {many} cores" in search.output
-    assert "no node can run anything" in search.status()
-    assert search.exit_status() == 9
-    search.resume("--evals-per-node", 1)
-    search.check(4)

@@ -317,6 +317,7 @@ def test_more_slots_than_cores_must_be_asked_for(bed: Bed) -> None:
     sentence = f"{slots} evaluations at once on one node need {slots} cores, and its agent was given {given}."
     assert sentence in search.log()
     assert "--no-bind" in search.log()
+    assert "no node can run anything" in search.status()
     assert search.exit_status() == 9
     search.resume("--no-bind")
     search.check(6)

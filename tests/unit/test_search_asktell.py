@@ -74,7 +74,7 @@ def finite_conditional() -> HpProblem:
 
 PROBLEMS: list[Callable[[], HpProblem]] = [floats, mixed, conditional, forbidden, finite, finite_conditional]
 STRATEGIES = ["random", "ambs"]
-SMALL = {"random": {}, "ambs": {"trees": 8, "n_candidates": 100}}
+SMALL = {"random": {}, "ambs": {"n_candidates": 100}}
 
 each_strategy = pytest.mark.parametrize("strategy", STRATEGIES)
 each_problem = pytest.mark.parametrize("problem", PROBLEMS)

@@ -62,8 +62,8 @@ def test_what_is_drawn_is_legal_and_survives_the_way_there_and_back(space: cs.Co
     np.testing.assert_allclose(back, rows, atol=1e-9)
     assert encoding.decode(encoding.encode(encoding.decode(back))) == encoding.decode(back)
     features = encoding.features(rows)
-    assert np.isfinite(features).all()
-    assert features.min() >= -1.0 and features.max() <= 1.0 + 1e-9
+    assert features.shape == (20, len(encoding.feature_groups))
+    assert ((features >= 0.0) & (features <= 1.0 + 1e-9)).all()
 
 
 @settings(max_examples=60)
@@ -73,7 +73,7 @@ def test_neighbours_are_legal_and_different(space: cs.ConfigurationSpace, seed: 
     rng = np.random.default_rng(seed)
     centres = encoding.draw(1, rng)
     kept = centres.copy()
-    rows = near(encoding, centres, 30, rng)
+    rows = near(encoding, centres, np.ones(len(encoding.columns)), 30, rng)
     assert_legal(space, encoding.decode(rows))
     np.testing.assert_array_equal(centres, kept)
     assert not any(np.array_equal(row, centres[0], equal_nan=True) for row in rows)
@@ -129,6 +129,21 @@ def test_a_space_that_forbids_everything_likely_is_refused() -> None:
     space.add(x, cs.ForbiddenGreaterThanClause(x, 1e-12))
     with pytest.raises(SearchError, match="next to nothing"):
         Encoding(space).draw(1, np.random.default_rng(0))
+
+
+def test_choices_are_equally_far_apart_and_what_is_inactive_is_far_from_none() -> None:
+    space = cs.ConfigurationSpace({"k": ["a", "b", "c", "d"], "two": ["a", "b"], "x": (0.0, 1.0), "one": 3})
+    space.add(cs.EqualsCondition(space["x"], space["two"], "b"))
+    encoding = Encoding(space)
+    rows = encoding.encode([{"k": k, "two": "a", "one": 3} for k in "abcd"])
+    features = encoding.features(rows)
+    assert features.shape[1] == len(encoding.feature_groups) == 6
+    apart = ((features[:, None] - features[None]) ** 2).sum(axis=2)
+    np.testing.assert_allclose(apart, 1.0 - np.eye(4))
+    off, on = encoding.features(
+        encoding.encode([{"k": "a", "two": "a", "one": 3}, {"k": "a", "two": "b", "x": 0.5, "one": 3}])
+    )
+    assert ((off - on) ** 2).sum() == pytest.approx(1.0)  # as far as the choice that decides, no further
 
 
 def test_a_latin_hypercube_has_one_point_in_each_stratum() -> None:

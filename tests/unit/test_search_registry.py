@@ -79,7 +79,7 @@ def test_an_unknown_argument_is_met_with_the_known_ones_and_their_defaults(probl
     with pytest.raises(SearchError) as caught:
         create("ambs", problem, kapa=1)
     assert "Did you mean kappa?" in caught.value.message
-    assert "kappa=1.5" in caught.value.hint and "n_initial=none" in caught.value.hint
+    assert "kappa=1.0" in caught.value.hint and "n_initial=none" in caught.value.hint
     with pytest.raises(SearchError) as caught:
         create("random", problem, kappa=1)
     assert "no arguments" in caught.value.hint
@@ -98,17 +98,17 @@ def test_text_that_is_not_of_the_type(text: str) -> None:
 
 
 def test_text_is_converted_and_values_are_kept() -> None:
-    given = {"n_initial": "12", "kappa": "2", "trees": 30}
-    assert check_arguments("ambs", AmbsSearch, given) == {"n_initial": 12, "kappa": 2.0, "trees": 30}
+    given = {"n_initial": "12", "kappa": "2", "n_candidates": 30}
+    assert check_arguments("ambs", AmbsSearch, given) == {"n_initial": 12, "kappa": 2.0, "n_candidates": 30}
     assert check_arguments("ambs", AmbsSearch, {"n_initial": "none"}) == {"n_initial": None}
     for wrong in ("some", 1.5, float("inf"), True, [3]):
         with pytest.raises(SearchError, match="int or none"):
             check_arguments("ambs", AmbsSearch, {"n_initial": wrong})
-    kept = {"n_initial": None, "kappa": 2, "trees": 30.0}
-    assert check_arguments("ambs", AmbsSearch, kept) == {"n_initial": None, "kappa": 2.0, "trees": 30}
+    kept = {"n_initial": None, "kappa": 2, "max_points": 30.0}
+    assert check_arguments("ambs", AmbsSearch, kept) == {"n_initial": None, "kappa": 2.0, "max_points": 30}
 
 
-@pytest.mark.parametrize("arguments", [{"n_initial": 0}, {"kappa": 0.0}, {"trees": 1}, {"max_points": 1}])
+@pytest.mark.parametrize("arguments", [{"n_initial": 0}, {"kappa": 0.0}, {"n_candidates": 1}, {"max_points": 1}])
 def test_values_that_ambs_cannot_use(problem: HpProblem, arguments: dict[str, float]) -> None:
     with pytest.raises(SearchError, match=next(iter(arguments))):
         create("ambs", problem, **arguments)

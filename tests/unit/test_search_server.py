@@ -69,7 +69,7 @@ def ask(n: int) -> dict[str, Any]:
 
 
 def test_a_whole_conversation(peer: Peer, start: dict[str, Any]) -> None:
-    peer.send({**start, "search": "ambs", "arguments": {"trees": "10"}, "background": True})
+    peer.send({**start, "search": "ambs", "arguments": {"n_candidates": "50"}, "background": True})
     assert peer.receive() == READY
     peer.send({"op": "pending", "configurations": [{"x": 0.5}]}, {"op": "tell", "results": [[{"x": 0.25}, 1.0]]})
     for n in (8, 1, 4):
