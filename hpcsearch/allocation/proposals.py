@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import os
 import sys
 import time
 from collections import deque
@@ -123,7 +124,12 @@ class Proposals:
         self._up = self._informed = False
         self._asked.clear()
         self._peer = Peer(
-            self._loop, [sys.executable, "-P", "-m", "hpcsearch.search.server"], self._take, self._search_ended
+            self._loop,
+            [sys.executable, "-P", "-m", "hpcsearch.search.server"],
+            self._take,
+            self._search_ended,
+            # The node's cores belong to the evaluations: linear algebra would take all of them for matrices this small.
+            {**os.environ, "OMP_NUM_THREADS": "1"},
         )
         self._peer.send(
             {
