@@ -102,11 +102,17 @@ def find_layout(name: str | os.PathLike[str], root: str | os.PathLike[str] | Non
 
     Raises:
         NotFoundError: there is no workflow of that name or path.
+        DatabaseError: it is somebody else's, who keeps it closed.
     """
     folder = workflows_root(root)
     for candidate in (folder / name, Path(name)):
         if _is_workflow(candidate):
             return Layout(Path(os.path.abspath(candidate)))  # noqa: PTH100 - a link keeps its own name
+        if candidate.is_dir() and not os.access(candidate, os.X_OK):
+            raise DatabaseError(
+                f"The folder {candidate} is closed to you: it belongs to user {candidate.stat().st_uid}.",
+                "Ask its owner for results, such as 'hpcsearch results -o FILE' writes them.",
+            )
     raise NotFoundError(
         f"There is no workflow {os.fspath(name)!r} in {folder}{_known(Path(name).name, list_layouts(root))}",
         "Give a workflow's name, the path of its directory, or another folder with --root.",

@@ -185,3 +185,11 @@ def test_a_workflow_is_removed(tmp_path: Path) -> None:
     layout.remove_directory(made)
     assert os.listdir(tmp_path) == []
     make(tmp_path, "poly")  # the name is free again
+
+
+def test_a_workflow_that_is_closed_to_the_user_is_said_to_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "poly").mkdir(mode=0)
+    if not os.geteuid():  # who may enter any folder
+        monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(DatabaseError, match=rf"poly is closed to you: it belongs to user {os.geteuid()}\."):
+        layout.find_layout("poly", tmp_path)
