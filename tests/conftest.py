@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +13,10 @@ import pytest
 from hypothesis import settings
 
 from hpcsearch.workflow.layout import Layout
+
+# Who runs the tests in the background may have SIGINT ignored, and all processes after it; Ctrl-C is tested, too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # How long an example takes is the machine's affair: a test that depends on it fails under load alone.
 settings.register_profile("untimed", deadline=None)
