@@ -14,9 +14,10 @@ from hypothesis import settings
 
 from hpcsearch.workflow.layout import Layout
 
-# Who runs the tests in the background may have SIGINT ignored, and all processes after it; Ctrl-C is tested, too.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# Who runs the tests in the background may have these ignored, and all processes after it; but they are tested, too.
+for _number, _handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, _handler)
 
 # How long an example takes is the machine's affair: a test that depends on it fails under load alone.
 settings.register_profile("untimed", deadline=None)

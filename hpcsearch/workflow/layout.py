@@ -108,7 +108,7 @@ def find_layout(name: str | os.PathLike[str], root: str | os.PathLike[str] | Non
     for candidate in (folder / name, Path(name)):
         if _is_workflow(candidate):
             return Layout(Path(os.path.abspath(candidate)))  # noqa: PTH100 - a link keeps its own name
-        if candidate.is_dir() and not os.access(candidate, os.X_OK):
+        if os.path.isdir(candidate) and not os.access(candidate, os.X_OK):  # noqa: PTH112 - a name may be too long
             raise DatabaseError(
                 f"The folder {candidate} is closed to you: it belongs to user {candidate.stat().st_uid}.",
                 "Ask its owner for results, such as 'hpcsearch results -o FILE' writes them.",

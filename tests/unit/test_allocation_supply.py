@@ -19,7 +19,7 @@ class SearchProcess:
     """Keeps what it is sent."""
 
     def __init__(
-        self, _loop: Any, _argv: Any, says: Callable[[Mapping[str, Any]], None], dies: Callable[[], None]
+        self, _loop: Any, _argv: Any, says: Callable[[Mapping[str, Any]], None], dies: Callable[[], None], *_: Any
     ) -> None:
         self.says, self.dies = says, dies
         self.sent: list[Mapping[str, Any]] = []

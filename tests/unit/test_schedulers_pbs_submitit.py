@@ -35,7 +35,7 @@ cp "$1" $number.sh
 echo {python_host} >nodes
 origin=$OLDPWD
 (env -i HOME={folder} PATH=/usr/bin:/bin PBS_JOBID=$number.head PBS_NODEFILE={folder}/nodes PBS_O_WORKDIR="$origin" \\
-   PBS_O_PATH="$PATH" bash $number.sh; echo $? >$number.ended) </dev/null >/dev/null 2>&1 &
+   PBS_O_PATH="$PATH" bash $number.sh; echo $? >$number.end; mv $number.end $number.ended) </dev/null >/dev/null 2>&1 &
 echo $number.head
 """
 QSTAT = """#!/bin/bash
