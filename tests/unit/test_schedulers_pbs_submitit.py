@@ -84,6 +84,7 @@ def clients(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         client.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(PBSJob, "watcher", PBSInfoWatcher(delay_s=30))  # ids recur from test to test
     return folder
 
 
