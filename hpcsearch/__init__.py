@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
+    from hpcsearch import tensorboard
     from hpcsearch.evaluation import Resources
     from hpcsearch.problem import HpProblem
     from hpcsearch.submission import submit
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 else:
     ModuleType = type(sys)
 
-__all__ = ["HpProblem", "Resources", "evaluation", "open_workflow", "report", "save_array", "submit"]
+__all__ = ["HpProblem", "Resources", "evaluation", "open_workflow", "report", "save_array", "submit", "tensorboard"]
 
 #: Public names and the modules that have them.
 _HOMES = {
@@ -32,6 +33,9 @@ _HOMES = {
     "save_array": "hpcsearch.worker.context",
     "submit": "hpcsearch.submission",
 }
+
+#: Public names that are modules.
+_MODULES = frozenset({"tensorboard"})
 
 #: Public functions that share their name with a submodule.
 _SHARED = frozenset({"evaluation"})
@@ -61,7 +65,7 @@ def __getattr__(name: str) -> object:
         from importlib.metadata import version
 
         return version(__name__)
-    if name in _SHARED:
+    if name in _SHARED | _MODULES:
         return _module(f"{__name__}.{name}")
     if name in _HOMES:
         return _public(name)

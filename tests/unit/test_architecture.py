@@ -29,6 +29,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "arrays": {"drafts"},
     "worker": {*BASE, "arrays"},
     "search": {*BASE, "problem", "hyperparameter", "worker.channel"},
+    "tensorboard": {"evaluation", "worker.context"},
     "settings": {"sites.lines", "sites.model"},  # both for its messages alone
     "workflow": {"evaluation", "settings", "arrays", "drafts"},
     "sites": {"schedulers.request", "settings"},

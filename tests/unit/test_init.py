@@ -69,7 +69,7 @@ def test_names() -> None:
     assert hpcsearch.HpProblem is HpProblem
     assert hpcsearch.Resources is Resources
     assert set(hpcsearch.__all__) <= set(dir(hpcsearch))
-    assert set(hpcsearch.__all__) == set(hpcsearch._HOMES)
+    assert set(hpcsearch.__all__) == {*hpcsearch._HOMES, *hpcsearch._MODULES}
     with pytest.raises(AttributeError, match="no attribute 'HpProblme'"):
         hpcsearch.HpProblme  # noqa: B018
 
