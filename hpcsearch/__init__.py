@@ -14,24 +14,37 @@ if TYPE_CHECKING:
     from hpcsearch.evaluation import Resources
     from hpcsearch.problem import HpProblem
     from hpcsearch.submission import submit
-    from hpcsearch.worker.context import evaluation, report, save_array
+    from hpcsearch.worker.context import evaluation, num_gpus, report, save_array, world
     from hpcsearch.workflow import open_workflow
 
     __version__: str
 else:
     ModuleType = type(sys)
 
-__all__ = ["HpProblem", "Resources", "evaluation", "open_workflow", "report", "save_array", "submit", "tensorboard"]
+__all__ = [
+    "HpProblem",
+    "Resources",
+    "evaluation",
+    "num_gpus",
+    "open_workflow",
+    "report",
+    "save_array",
+    "submit",
+    "tensorboard",
+    "world",
+]
 
 #: Public names and the modules that have them.
 _HOMES = {
     "HpProblem": "hpcsearch.problem",
     "Resources": "hpcsearch.evaluation",
     "evaluation": "hpcsearch.worker.context",
+    "num_gpus": "hpcsearch.worker.context",
     "open_workflow": "hpcsearch.workflow",
     "report": "hpcsearch.worker.context",
     "save_array": "hpcsearch.worker.context",
     "submit": "hpcsearch.submission",
+    "world": "hpcsearch.worker.context",
 }
 
 #: Public names that are modules.

@@ -7,6 +7,8 @@ time is unlimited.
 from __future__ import annotations
 
 import math
+import os
+import socket
 import time
 import warnings
 from collections.abc import Callable
@@ -15,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from hpcsearch.evaluation import Configuration
+from hpcsearch.worker.environment import visible_gpus
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,24 @@ class CurrentEvaluation:
         return self.ends_at_s - time.monotonic()
 
 
+@dataclass(frozen=True)
+class World:
+    """This process's place among those that work on the evaluation together: by itself it is rank 0 of 1.
+
+    ``hosts`` are the evaluation's nodes, of which this rank's is ``hosts[node_rank]``.
+    """
+
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+    local_size: int = 1
+    node_rank: int = 0
+    hosts: tuple[str, ...] = field(default_factory=lambda: (socket.gethostname(),))
+
+
+#: The GPUs that are a rank's own, where all ranks of a node see the same ones.
+OWN_GPUS = "HPCSEARCH_OWN_GPUS"
+
 Reporter = Callable[[float | None, dict[str, Any]], None]
 
 _BY_HAND = CurrentEvaluation()
@@ -55,16 +76,28 @@ class _Context:
 
     current: CurrentEvaluation = _BY_HAND
     reporter: Reporter | None = None
+    world: World | None = None
 
 
-def enter(current: CurrentEvaluation, reporter: Reporter) -> None:
-    """Makes ``current`` the evaluation at hand."""
-    _Context.current, _Context.reporter = current, reporter
+def enter(current: CurrentEvaluation, reporter: Reporter, world: World | None = None) -> None:
+    """Makes ``current`` the evaluation at hand; ``world`` is this process's place in it, where it has others."""
+    _Context.current, _Context.reporter, _Context.world = current, reporter, world
 
 
 def evaluation() -> CurrentEvaluation:
     """The evaluation that the calling process is working on."""
     return _Context.current
+
+
+def world() -> World:
+    """This process's place among the ranks of its evaluation; the same call works where there is only one."""
+    return _Context.world or World()
+
+
+def num_gpus() -> int:
+    """How many GPUs are this process's own: those that its slot or rank was given, or all that the node has."""
+    own = os.environ.get(OWN_GPUS)
+    return len(visible_gpus(os.environ)) if own is None else len([gpu for gpu in own.split(",") if gpu])
 
 
 def report(step: float | None = None, **metrics: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,15 +13,16 @@ import pytest
 
 import hpcsearch
 from hpcsearch.worker import context
+from hpcsearch.worker.environment import GPU_VARIABLES
 
 
 @pytest.fixture
 def told() -> Iterator[list[tuple[float | None, dict[str, Any]]]]:
     """Where reports go meanwhile; afterwards there is no evaluation again."""
     reports: list[tuple[float | None, dict[str, Any]]] = []
-    before = context._Context.current, context._Context.reporter
+    before = context._Context.current, context._Context.reporter, context._Context.world
     yield reports
-    context._Context.current, context._Context.reporter = before
+    context._Context.current, context._Context.reporter, context._Context.world = before
 
 
 def test_by_hand_there_is_no_evaluation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,3 +57,36 @@ def test_a_directory_is_made_when_it_is_asked_for(
     (folder / "checkpoint").write_text("1")
     context.enter(context.CurrentEvaluation(7, 2, 0, {}, str(folder)), lambda *_: None)
     assert (hpcsearch.evaluation().directory / "checkpoint").read_text() == "1"
+
+
+def test_alone_it_is_rank_0_of_1() -> None:
+    here = hpcsearch.world()
+    assert (here.rank, here.size, here.local_rank, here.local_size, here.node_rank) == (0, 1, 0, 1, 0)
+    assert here.hosts == (socket.gethostname(),)
+
+
+def test_the_place_among_the_ranks_of_an_evaluation(told: list[tuple[float | None, dict[str, Any]]]) -> None:
+    place = context.World(3, 4, 1, 2, 1, ("n1", "n2"))
+    context.enter(context.CurrentEvaluation(7, 1, 0, {}, "."), lambda *_: None, place)
+    assert hpcsearch.world() == place
+    context.enter(context.CurrentEvaluation(8, 1, 0, {}, "."), lambda *_: None)
+    assert hpcsearch.world().size == 1
+
+
+@pytest.mark.parametrize(
+    ("variables", "count"),
+    [
+        ({"CUDA_VISIBLE_DEVICES": "0,3"}, 2),
+        ({"CUDA_VISIBLE_DEVICES": ""}, 0),
+        ({"ROCR_VISIBLE_DEVICES": "1"}, 1),
+        ({"ZE_AFFINITY_MASK": "0.0,0.1,1.0"}, 3),
+        ({"CUDA_VISIBLE_DEVICES": "0,1,2,3", context.OWN_GPUS: "2,3"}, 2),
+        ({"CUDA_VISIBLE_DEVICES": "0", context.OWN_GPUS: ""}, 0),
+    ],
+)
+def test_the_gpus_that_are_its_own(variables: dict[str, str], count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (*GPU_VARIABLES, context.OWN_GPUS):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert hpcsearch.num_gpus() == count
