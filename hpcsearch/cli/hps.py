@@ -77,12 +77,12 @@ def command(
     search; 'hpcsearch resume' goes on with it.
     """
     from hpcsearch.cli.links import make_links, refuse_in_the_way
-    from hpcsearch.cli.waiting import ended_with_this_process, see_through
     from hpcsearch.project import find_problem
     from hpcsearch.search.registry import check_name
     from hpcsearch.submission.api import submit_request
     from hpcsearch.submission.request import Request
     from hpcsearch.submission.steps import Steps
+    from hpcsearch.submission.waiting import ended_with_this_process, see_through
     from hpcsearch.workflow.layout import Layout, workflows_root
 
     cwd = Path.cwd()

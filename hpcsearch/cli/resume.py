@@ -28,7 +28,7 @@ def command(workflow: str, wait: bool, root: str | None, **values: Any) -> int:
 
     submitted = resume(find_layout(workflow, root), Changes(**values), Steps(sys.stdout))
     if wait:
-        from hpcsearch.cli.waiting import wait_for
+        from hpcsearch.submission.waiting import wait_for
 
         return wait_for(submitted)
     next_steps(workflow, root)

@@ -72,7 +72,7 @@ def hps(dry_run: bool, wait: bool, search_arguments: tuple[tuple[str, str], ...]
         return 0
     submitted = submit_request(request, steps, options.confirm_on_terminal())
     if wait:
-        from hpcsearch.cli.waiting import wait_for
+        from hpcsearch.submission.waiting import wait_for
 
         return wait_for(submitted)
     next_steps(request.workflow, request.root)

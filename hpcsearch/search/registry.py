@@ -25,6 +25,7 @@ GROUP = "hpcsearch.search"
 BUILT_IN: Mapping[str, str] = {
     "ambs": "hpcsearch.search.ambs:AmbsSearch",
     "grid": "hpcsearch.search.grid:GridSearch",
+    "list": "hpcsearch.search.listed:ListSearch",
     "random": "hpcsearch.search.random:RandomSearch",
 }
 

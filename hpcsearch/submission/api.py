@@ -16,7 +16,7 @@ from hpcsearch.sites import Site, limits
 from hpcsearch.sites.find import find_site
 from hpcsearch.submission.announcing import announce, say_dropped
 from hpcsearch.submission.chain import BUSY_TIMEOUT_S, check_chain, follow, withdraw
-from hpcsearch.submission.creating import Orders, created
+from hpcsearch.submission.creating import Orders, created, moved
 from hpcsearch.submission.names import look_up
 from hpcsearch.submission.request import Request
 from hpcsearch.submission.size import Confirm, announce_size, confirm_size
@@ -122,7 +122,7 @@ def submit_request(request: Request, steps: Steps, confirm: Confirm | None = Non
         try_out(request, checked, orders.cwd, steps)
     with contextlib.ExitStack() as undo:
         with steps.step("Creating workflow database"):
-            undo.enter_context(created(orders, request, checked))
+            undo.enter_context(created(orders, request, moved(checked, request, layout)))
         with steps.step(f"Creating HPS({request.search.upper()}) workflow"):
             script = render_job_script(first)
         with steps.step("Performing job submission"):
@@ -151,7 +151,7 @@ def _orders(request: Request, layout: Layout, site: Site, steps: Steps) -> tuple
     checked = validate(request, cwd, steps)
     announce_size(request, checked.planned, steps)
     facts = {**vars(request), "smoke": request.smoke and not on_the_spot(site)}
-    return Orders(layout, site, checked.run, checked.names, cwd, facts), checked
+    return Orders(layout, site, moved(checked, request, layout).run, checked.names, cwd, facts), checked
 
 
 def refuse_early(request: Request) -> tuple[Layout, Site]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import os
+import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -101,6 +104,19 @@ class Orders:
         )
 
 
+def moved(checked: Checked, request: Request, layout: Layout) -> Checked:
+    """``checked`` with its references to files in the request's ``source`` where these will be."""
+    if request.source is None:
+        return checked
+    before, after = os.path.join(os.path.abspath(request.source), ""), f"{layout.source}/"  # noqa: PTH100, PTH118
+    places = {
+        name: after + reference.removeprefix(before)
+        for name in ("problem", "run")
+        if (reference := getattr(checked, name)).startswith(before)
+    }
+    return dataclasses.replace(checked, **places)
+
+
 def _grace_s(site: Site) -> float:
     """What a driver keeps free at the end: what the site says where it says something of its own."""
     return Plan.grace_s if site.drain_margin_s == Site.drain_margin_s else float(site.drain_margin_s)
@@ -139,6 +155,8 @@ def _identity(layout: Layout) -> tuple[int, int] | None:
 def _fill(draft: Layout, orders: Orders, request: Request, checked: Checked) -> None:
     from hpcsearch.workflow import database, store
 
+    if request.source is not None:
+        shutil.copytree(request.source, draft.source)
     engine = database.writer(draft.database, create=True)
     try:
         with database.writing(draft.database):

@@ -22,7 +22,8 @@ class Request:
     ``problem`` and ``run`` are references as the user wrote them. ``max_evals`` None means: until the walltime ends or
     the search space is exhausted, or ``max_success`` evaluations have succeeded. ``root`` and ``site`` None mean the
     usual place and the site that this machine is. ``smoke``: one configuration has to succeed before any other is run.
-    ``yes``: a large number of configurations is meant.
+    ``yes``: a large number of configurations is meant. ``source`` is a folder of files that were made for this search:
+    its content becomes part of the workflow's directory, and references to these files then lead there.
     """
 
     workflow: str
@@ -52,6 +53,7 @@ class Request:
     import_limit_s: float = IMPORT_LIMIT_S
     smoke: bool = False
     yes: bool = False
+    source: str | None = None
 
     def check(self) -> None:
         """Raises UsageError for a value that cannot be meant, whatever the machine."""

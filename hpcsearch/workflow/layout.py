@@ -57,6 +57,11 @@ class Layout:
     def evaluations(self) -> Path:
         return self.root / "evaluations"
 
+    @property
+    def source(self) -> Path:
+        """The files that were made for this search; not there when it was submitted with the user's own."""
+        return self.root / "source"
+
     def allocation(self, number: int) -> Path:
         return self.root / "allocations" / str(number)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -61,8 +62,9 @@ def see_through(submitted: Submitted) -> int:
 @contextmanager
 def ended_with_this_process(submitted: Submitted) -> Iterator[None]:
     """Ends the search, in good order, when this process is told to end: by Ctrl-C, SIGTERM or its terminal's end."""
-    # Those that are ignored stay so: that is what nohup asks for
-    heard = [one for one in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(one) is signal.SIG_DFL]
+    # Those that are ignored stay so: that is what nohup asks for. Python leaves signals to its main thread
+    ours = (signal.SIGTERM, signal.SIGHUP) if threading.current_thread() is threading.main_thread() else ()
+    heard = [one for one in ours if signal.getsignal(one) is signal.SIG_DFL]
     for one in heard:
         signal.signal(one, signal.default_int_handler)
     try:
