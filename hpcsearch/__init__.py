@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from hpcsearch import tensorboard
     from hpcsearch.evaluation import Resources
     from hpcsearch.problem import HpProblem
+    from hpcsearch.program import Command, command
     from hpcsearch.submission import submit
     from hpcsearch.worker.context import evaluation, num_gpus, report, save_array, world
     from hpcsearch.workflow import open_workflow
@@ -22,8 +23,10 @@ else:
     ModuleType = type(sys)
 
 __all__ = [
+    "Command",
     "HpProblem",
     "Resources",
+    "command",
     "evaluation",
     "num_gpus",
     "open_workflow",
@@ -36,8 +39,10 @@ __all__ = [
 
 #: Public names and the modules that have them.
 _HOMES = {
+    "Command": "hpcsearch.program",
     "HpProblem": "hpcsearch.problem",
     "Resources": "hpcsearch.evaluation",
+    "command": "hpcsearch.program",
     "evaluation": "hpcsearch.worker.context",
     "num_gpus": "hpcsearch.worker.context",
     "open_workflow": "hpcsearch.workflow",

@@ -68,6 +68,8 @@ def normalise(value: Any) -> Result:
     """
     if type(value) is float and math.isfinite(value):
         return Result(value)
+    if isinstance(value, Result):  # a program's, which has been here before
+        return value
     if not isinstance(value, Mapping):
         return Result(_objective(value))
     if "objective" not in value:
@@ -86,12 +88,15 @@ def normalise(value: Any) -> Result:
 
 
 def failure_from(exc: BaseException) -> Failure:
-    """Why an evaluation failed, from what its run function raised; the traceback has the user's own frames alone."""
+    """Why an evaluation failed, from what its run function raised; the traceback has the user's own frames alone.
+
+    An error with ``details`` of its own has these instead.
+    """
     if isinstance(exc, SystemExit):
         message = f"the run function called sys.exit({exc.code!r})"
     else:
         message = exc.message if isinstance(exc, HpcsearchError) else text_of(exc)
-    return Failure(type(exc).__name__, message, user_traceback(exc))
+    return Failure(type(exc).__name__, message, getattr(exc, "details", "") or user_traceback(exc))
 
 
 def _as_is(obj: Callable[..., Any]) -> RunFunction:
@@ -128,7 +133,8 @@ def _objective(value: Any) -> float:
             raise TypeError
         number = float(number)
     except (TypeError, ValueError, OverflowError, RuntimeError):
-        raise BadResultError(f"the objective is {_shown(value)}, not one number", _RESULT_FORMS) from None
+        remedy = getattr(type(value), "if_returned", "")
+        raise BadResultError(f"the objective is {_shown(value)}, not one number{remedy}", _RESULT_FORMS) from None
     if not math.isfinite(number):
         raise BadResultError(f"the objective is {number}, not a finite number", "check for divergence, and raise")
     return number

@@ -103,11 +103,12 @@ def try_out(arguments: Mapping[str, Any]) -> Answer:
         LoadError: the run function cannot be loaded, or cannot be called with the hyperparameters.
     """
     from hpcsearch.reference import Reference, load
-    from hpcsearch.runfunction import as_run_function, failure_from, normalise
+    from hpcsearch.runfunction import failure_from, normalise
     from hpcsearch.worker import context
+    from hpcsearch.worker.program import as_evaluated
 
     reference = Reference.parse(arguments["reference"], "run", Path(arguments["cwd"]))
-    run = as_run_function(load(reference), arguments["names"])
+    run = as_evaluated(load(reference), arguments["names"])
     configuration, ends_at_s = arguments["configuration"], time.monotonic() + arguments["limit_s"]
     current = context.CurrentEvaluation(1, 1, 0, configuration, arguments["folder"], ends_at_s)
     context.enter(current, lambda _step, _metrics: None)

@@ -22,9 +22,11 @@ from typing import Any, TextIO
 
 from hpcsearch.errors import HpcsearchError
 from hpcsearch.evaluation import Failure, State
-from hpcsearch.runfunction import Reference, as_run_function, failure_from, load, normalise
+from hpcsearch.program import ProgramTimeout
+from hpcsearch.runfunction import Reference, failure_from, load, normalise
 from hpcsearch.worker import context
 from hpcsearch.worker.capture import marker
+from hpcsearch.worker.program import as_evaluated
 
 #: A configuration's message is no longer than this (bytes).
 MAX_COMMAND_BYTES = 1 << 17
@@ -71,7 +73,7 @@ def serve(orders: SlotOrders, commands: socket.socket, results_fd: int, output_f
     outbox = _Outbox(results_fd)
     os.chdir(orders.cwd)
     try:
-        run = as_run_function(load(Reference.parse(orders.run, "run", orders.cwd)), orders.names or None)
+        run = as_evaluated(load(Reference.parse(orders.run, "run", orders.cwd)), orders.names or None)
     except HpcsearchError as error:
         failure = {"kind": type(error).__name__, "message": error.message, "traceback": error.hint}
         outbox.send([UNLOADABLE, failure])
@@ -99,6 +101,7 @@ def serve(orders: SlotOrders, commands: socket.socket, results_fd: int, output_f
 def _evaluate(run: RunFunction, configuration: dict[str, Any]) -> list[Any]:
     """State, start and end (seconds since 1970), duration in seconds, objective, metadata, failure."""
     objective = metadata = failure = None
+    timed_out = False
     state = State.FINISHED.value
     slot_pid, exit_code = os.getpid(), 0
     started_at = time.time()
@@ -112,9 +115,10 @@ def _evaluate(run: RunFunction, configuration: dict[str, Any]) -> list[Any]:
     except BaseException as error:  # noqa: BLE001 - whatever ends an evaluation is told, and not died of
         failure = failure_from(error)
         exit_code = 1
+        timed_out = isinstance(error, ProgramTimeout)
     duration_s = time.perf_counter() - started_s
     if failure is not None:
-        state = State.FAILED.value
+        state = State.TIMED_OUT.value if timed_out else State.FAILED.value
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError, AttributeError):  # the run function may have closed or replaced it
             stream.flush()

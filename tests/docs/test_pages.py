@@ -21,6 +21,7 @@ PAGES = (
     "docs/wrongturns.rst",
     "docs/projects.rst",
     "docs/runfunctions.rst",
+    "docs/programs.rst",
     "docs/search.rst",
     "docs/checkpoints.rst",
 )

@@ -15,7 +15,7 @@ import hpcsearch
 PACKAGE = Path(hpcsearch.__file__).parent
 
 #: Modules at the bottom, which stand on the standard library alone: every node imports them.
-BASE = {"errors", "evaluation", "reference", "runfunction"}
+BASE = {"errors", "evaluation", "program", "reference", "runfunction"}
 
 #: Part of the package -> the parts that it may import, beside itself and ``errors``.
 MAY_IMPORT: dict[str, set[str]] = {
@@ -24,6 +24,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "reference": set(),
     "runfunction": {"evaluation", "reference"},
     "hyperparameter": {"evaluation"},
+    "program": {"evaluation", "runfunction"},
     "problem": {"evaluation", "hyperparameter"},
     "drafts": set(),
     "arrays": {"drafts"},
@@ -38,7 +39,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "monitor": {"evaluation", "workflow", "sites", "schedulers"},
     "submission": {
         *(*BASE, "problem", "search", "workflow", "sites", "schedulers", "monitor"),
-        *("allocation.plan", "worker.context", "settings"),
+        *("allocation.plan", "worker.context", "worker.program", "settings"),
     },
     "doctor": {"sites", "schedulers"},
     "project": set(),

@@ -127,6 +127,10 @@ def speak(config):
 def large(config):
     return {"objective": 1.0, "curve": list(range(100_000))}
 
+@hpcsearch.command
+def program(config):
+    return hpcsearch.Command(["/bin/sh", "-c", config["script"]], timeout=config.get("timeout"))
+
 def run(config):
     what = config.get("what")
     if what is not None:
@@ -656,3 +660,64 @@ def test_it_beats_when_it_has_nothing_to_say(tmp_path: Path) -> None:
     beating.stdin.close()
     assert beating.wait(LIMIT_S) == 0
     beating.stdout.close()
+
+
+# ---- evaluations that are programs
+
+
+def test_a_programs_output_is_the_evaluations_log_and_its_last_number_the_objective(node: Node) -> None:
+    node.set_up(run="model.py:program")
+    node.run((1, {"script": "echo to out; echo to err >&2; echo fitness: -0.5; echo DH-OUTPUT: -0.25"}))
+    node.run((2, {"script": 'echo $HPCSEARCH_CONFIG; echo \'{"objective": 2, "k": 1}\' > $HPCSEARCH_RESULT; pwd'}))
+    first, second = node.ends(2)
+    assert (first.state, first.objective, second.objective, second.metadata) == (State.FINISHED, -0.25, 2.0, {"k": 1})
+    assert sorted(node.evaluation_log(1).splitlines()) == [b"DH-OUTPUT: -0.25", b"fitness: -0.5", b"to err", b"to out"]
+    told, where = node.evaluation_log(2).splitlines()
+    assert b"HPCSEARCH_RESULT" in told and where == os.fsencode(node.folder / "evaluations" / "2")
+
+
+def test_a_program_that_fails_says_how(node: Node) -> None:
+    node.set_up(run="model.py:program")
+    node.run((1, {"script": "echo fitness: 1; echo no such mesh >&2; exit 3"}), (2, {"script": "kill -SEGV $$"}))
+    node.run((3, {"script": "sleep 600 & echo $! > sleeper; wait", "timeout": 0.2}), (4, {"script": "true"}))
+    ends = node.ends(4)
+    assert [end.state for end in ends] == [State.FAILED, State.FAILED, State.TIMED_OUT, State.FAILED]
+    failures = [end.failure["message"] if end.failure else "" for end in ends]
+    assert failures == [
+        "sh ended with exit code 3: no such mesh",
+        "sh was killed by signal 11 (SIGSEGV)",
+        "sh ran longer than its time limit of 0.2 s",
+        "sh ended well but gave no objective",
+    ]
+    all_gone([int((node.folder / "evaluations/3/sleeper").read_text())])
+
+
+@pytest.mark.parametrize("state", [State.TIMED_OUT, State.CANCELLED])
+def test_a_program_ends_with_its_evaluation(node: Node, state: State) -> None:
+    script = "sleep 600 & setsid sleep 600 & echo there > there; wait"
+    node.set_up(run="model.py:program", eval_timeout_s=1.0 if state is State.TIMED_OUT else None)
+    node.run((1, {"script": script}))
+    programs = node.wait_below(4)
+    if state is State.CANCELLED:
+        node.tell(op=protocol.KILL, evaluations=[1], state=State.CANCELLED.value)
+    (end,) = node.ends(1)
+    assert end.state == state
+    all_gone([pid for pid in programs if pid not in node.below()])
+    node.run((2, {"script": "echo fitness: 1"}))
+    assert node.ends(2)[1].objective == 1.0
+    assert len(node.below()) == 1
+
+
+def test_nothing_that_a_program_started_outlives_it(node: Node) -> None:
+    node.set_up(run="model.py:program")
+    node.run((1, {"script": "setsid sleep 600 & sleep 600 & echo $! > sleeper; echo fitness: 1"}))
+    assert node.ends(1)[0].objective == 1.0  # and did not wait for those who hold its output open
+    assert len(node.below()) == 1
+    all_gone([int((node.folder / "evaluations/1/sleeper").read_text())])
+
+
+def test_a_function_that_fails_before_its_program_runs_has_a_traceback(node: Node) -> None:
+    node.set_up(run="model.py:program")
+    node.run((1, {}))
+    (end,) = node.ends(1)
+    assert end.failure is not None and end.failure["kind"] == "KeyError" and "model.py" in end.failure["traceback"]
