@@ -33,7 +33,7 @@ class Search:
     def __init__(self, strategy: Strategy, setting: Setting, seed: int | None) -> None:
         self.strategy = strategy
         self._setting = setting
-        self._encoding = setting.encoding
+        self.encoding = setting.encoding
         self._seed = seed
         self._finite = strategy if isinstance(strategy, FiniteStrategy) else None
         self._started = False
@@ -91,7 +91,7 @@ class Search:
         An objective that is not finite is a failure. Configurations need not have been asked for, and those that were
         told before, or are not in the space (any more), are passed over.
         """
-        key, told, sign = self._encoding.key, self._told, self._sign
+        key, told, sign = self.encoding.key, self._told, self._sign
         news: list[Outcome] = []
         strangers: list[Outcome] = []
         for configuration, objective in results:
@@ -114,7 +114,7 @@ class Search:
         """Makes configurations known that were proposed before and will be told later (on resume)."""
         news = []
         for configuration, _ in self._legal([(dict(configuration), None) for configuration in configurations]):
-            name = self._encoding.key(configuration)
+            name = self.encoding.key(configuration)
             if name not in self._told:
                 self._told[name] = False
                 news.append(configuration)
@@ -129,7 +129,7 @@ class Search:
 
     def _take(self, suggestions: Iterable[Configuration], n: int, chosen: list[Configuration]) -> None:
         """Adds those to ``chosen`` that are not known, until it holds ``n``."""
-        key, told = self._encoding.key, self._told
+        key, told = self.encoding.key, self._told
         for configuration in suggestions:
             if len(chosen) >= n:
                 return
@@ -140,7 +140,7 @@ class Search:
 
     def _fill(self, n: int, chosen: list[Configuration]) -> None:
         """Random configurations for what the strategy left open, in the end from a list of all that are left."""
-        encoding, rng = self._encoding, self._setting.random
+        encoding, rng = self.encoding, self._setting.random
         for attempt in range(_ROUNDS):
             if self._listed is None and attempt == _ROUNDS_BEFORE_LISTING:
                 self._list()
@@ -157,22 +157,22 @@ class Search:
             self._take([self._listed.pop()], n, chosen)
 
     def _list(self) -> None:
-        rows = self._encoding.enumerate(_LISTED)
+        rows = self.encoding.enumerate(_LISTED)
         if rows is not None:
             self._size = len(rows)
-            self._listed = self._encoding.decode(self._setting.random.permutation(rows))
+            self._listed = self.encoding.decode(self._setting.random.permutation(rows))
 
     def _count(self) -> float:
         """How many configurations there are: exact, or infinite as long as it is not known."""
-        if not self._encoding.constrained:
-            return self._encoding.size_bound
-        if self._encoding.size_bound > _SMALL:
+        if not self.encoding.constrained:
+            return self.encoding.size_bound
+        if self.encoding.size_bound > _SMALL:
             return math.inf
-        rows = self._encoding.enumerate(_SMALL)
+        rows = self.encoding.enumerate(_SMALL)
         return math.inf if rows is None else len(rows)
 
     def _legal(self, outcomes: list[Outcome]) -> list[Outcome]:
         if not outcomes:
             return outcomes
-        legal = self._encoding.legal(self._encoding.encode([configuration for configuration, _ in outcomes]))
+        legal = self.encoding.legal(self.encoding.encode([configuration for configuration, _ in outcomes]))
         return [outcome for outcome, fits in zip(outcomes, legal, strict=True) if fits]

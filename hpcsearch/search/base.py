@@ -45,6 +45,7 @@ class Setting:
         encoding: draws legal configurations and turns them into vectors and back.
         random: the only source of chance to use. It is seeded anew at the first ask, from the seed and the number of
             configurations known by then, so that a resumed search does not repeat its beginning: draw nothing before.
+        seed: the search's seed, for what must go on with the same sequence after a resume; None: a new one each time.
         background: work that takes more than a few milliseconds belongs into a thread, and ``ask`` answers from what is
             ready. Without it all work is done in the call, and the same calls give the same answers.
     """
@@ -53,6 +54,7 @@ class Setting:
     encoding: Encoding
     random: np.random.Generator
     background: bool = False
+    seed: int | None = None
 
 
 class Strategy(Protocol):

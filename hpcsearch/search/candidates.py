@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from hpcsearch.search.columns import Array
-from hpcsearch.search.encoding import Encoding
+from hpcsearch.search.encoding import Encoding, Mask
 
 #: Local candidates lie around this many of the best rows.
 _CENTRES = 5
@@ -33,12 +33,21 @@ def near(encoding: Encoding, centres: Array, steps: Array, n: int, rng: np.rando
     The sizes are multiplied by ``steps``, one factor for each column.
     """
     rows = centres[rng.integers(len(centres), size=n)]
+    moved = rng.random(rows.shape) < rng.random((n, 1)) ** 2
+    return moves(encoding, rows, moved, steps, rng)
+
+
+def moves(encoding: Encoding, rows: Array, moved: Mask, steps: Array, rng: np.random.Generator) -> Array:
+    """The legal ones among ``rows`` after moves where ``moved`` says so, and at one place drawn at random in any case.
+
+    ``rows`` is changed. For ``steps`` see :func:`near`.
+    """
     movable = np.array([column.size > 1 for column in encoding.columns]) & ~np.isnan(rows)
-    shares = rng.random((n, 1)) ** 2
-    moved = (rng.random(rows.shape) < shares) & movable
+    moved &= movable
     surely = np.argmax(np.where(movable, rng.random(rows.shape), -1.0), axis=1)
-    moved[np.arange(n), surely] = movable[np.arange(n), surely]
-    sigma = np.exp(rng.uniform(math.log(_SMALLEST_STEP), math.log(_LARGEST_STEP), n))
+    every = np.arange(len(rows))
+    moved[every, surely] = movable[every, surely]
+    sigma = np.exp(rng.uniform(math.log(_SMALLEST_STEP), math.log(_LARGEST_STEP), len(rows)))
     for index, column in enumerate(encoding.columns):
         which = np.flatnonzero(moved[:, index])
         if len(which):

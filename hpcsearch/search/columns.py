@@ -37,6 +37,8 @@ class Column(Protocol):
 
     name: str
     size: float  # number of different values, math.inf for a float
+    ordered: bool  # whether there is a between: numeric, ordinal, or of two values
+    reach: tuple[float, float]  # the least and the greatest number
 
     def from_unit(self, unit: Array) -> Array:
         """Legal numbers for uniform draws on [0, 1), by the hyperparameter's own distribution."""
@@ -88,6 +90,8 @@ class NumericColumn:
     def __init__(self, hyperparameter: NumericalHyperparameter[Any, Any]) -> None:
         self.name = hyperparameter.name
         self.size = float(hyperparameter.size)
+        self.ordered = True
+        self.reach = (0.0, 1.0)
         self._hyperparameter = hyperparameter
         self._from_unit = _unit_map(hyperparameter)
 
@@ -158,11 +162,12 @@ class ChoiceColumn:
     ) -> None:
         self.name = name
         self.size = float(len(choices))
+        self.ordered = ordered or self.size <= 2
+        self.reach = (offset, offset + self.size - 1)
         self._choices = [choice.item() if isinstance(choice, np.generic) else choice for choice in choices]
         self._index = {freeze(choice): index + offset for index, choice in enumerate(self._choices)}
         shares = np.full(len(choices), 1.0 / len(choices)) if weights is None else np.asarray(weights, np.float64)
         self._edges = np.cumsum(shares)[:-1]
-        self._ordered = ordered
         self._offset = offset
 
     def from_unit(self, unit: Array) -> Array:
@@ -176,7 +181,7 @@ class ChoiceColumn:
         if last == 0:
             return numbers.copy()
         index = numbers - self._offset
-        if not self._ordered:
+        if not self.ordered:
             return (index + rng.integers(1, last + 1, len(index))) % self.size + self._offset
         steps = np.rint(sigma * last * rng.standard_normal(len(index)))
         steps = np.where(steps == 0, rng.choice((-1, 1), len(index)), steps)
@@ -194,7 +199,7 @@ class ChoiceColumn:
     def features(self, numbers: Array) -> Array:
         inactive = np.isnan(numbers)[:, None]
         index = (numbers - self._offset)[:, None]
-        if self._ordered or self.size <= 2:
+        if self.ordered:
             scaled = index / max(1.0, self.size - 1)
             return np.asarray(np.where(inactive, _MIDDLE, scaled)[:, : int(self.size > 1)], np.float64)
         same = np.where(inactive, 1.0 / self.size, index == np.arange(int(self.size)))

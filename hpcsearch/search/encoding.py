@@ -92,14 +92,20 @@ class Encoding:
 
     def complete(self, rows: Array, rng: np.random.Generator) -> Array:
         """The legal ones among ``rows``, with what has become active drawn and what has become inactive dropped."""
-        if not self.constrained:
+        filled = self.filled(rows, rng)
+        return filled[self.allowed(filled)] if self.constrained else filled
+
+    def filled(self, rows: Array, rng: np.random.Generator) -> Array:
+        """As :meth:`complete`, with what is forbidden still among them; see :meth:`allowed`."""
+        if not self._conditions:
             return rows
         gaps = np.isnan(rows)
         unit = rng.random(rows.shape)
         for index in np.flatnonzero(gaps.any(axis=0)):
             gap = gaps[:, index]
             rows[gap, index] = self.columns[index].from_unit(unit[gap, index])
-        return self._prune(rows)
+        rows[~self.active(rows)] = np.nan
+        return rows
 
     def legal(self, rows: Array) -> Mask:
         """Which rows are legal: all that is active has a legal value, all else has none, and nothing is forbidden."""

@@ -24,10 +24,18 @@ GROUP = "hpcsearch.search"
 #: What is here, also where the package is used from a checkout that is not installed.
 BUILT_IN: Mapping[str, str] = {
     "ambs": "hpcsearch.search.ambs:AmbsSearch",
+    "cmaes": "hpcsearch.search.cmaes:CmaesSearch",
+    "de": "hpcsearch.search.de:DeSearch",
     "grid": "hpcsearch.search.grid:GridSearch",
     "list": "hpcsearch.search.listed:ListSearch",
+    "optuna": "hpcsearch.search.optuna:OptunaSearch",
     "random": "hpcsearch.search.random:RandomSearch",
+    "regevo": "hpcsearch.search.regevo:RegevoSearch",
+    "sobol": "hpcsearch.search.sobol:SobolSearch",
 }
+
+#: Those that need a package which is not installed by itself, but with the extra of the same name.
+_EXTRAS = ("optuna",)
 
 
 def create(
@@ -58,7 +66,7 @@ def create(
     from hpcsearch.search.base import Setting
     from hpcsearch.search.encoding import Encoding
 
-    setting = Setting(problem, Encoding(problem.space), np.random.Generator(np.random.PCG64(seed)), background)
+    setting = Setting(problem, Encoding(problem.space), np.random.Generator(np.random.PCG64(seed)), background, seed)
     return Search(strategy(setting, **settings), setting, seed)
 
 
@@ -94,9 +102,8 @@ def find(name: str) -> Callable[..., Strategy]:
     try:
         return _as_strategy(name, getattr(importlib.import_module(module), attribute))
     except (ImportError, AttributeError) as error:
-        raise SearchError(
-            f"Strategy {name!r} cannot be imported: {error}.", f"Install what it needs; it is {where}."
-        ) from error
+        hint = f"Type: pip install 'hpcsearch[{name}]'" if name in _EXTRAS else f"Install what it needs; it is {where}."
+        raise SearchError(f"Strategy {name!r} cannot be imported: {error}.", hint) from error
 
 
 def _is_file(name: str) -> bool:

@@ -73,8 +73,16 @@ def finite_conditional() -> HpProblem:
 
 
 PROBLEMS: list[Callable[[], HpProblem]] = [floats, mixed, conditional, forbidden, finite, finite_conditional]
-STRATEGIES = ["random", "ambs"]
-SMALL = {"random": {}, "ambs": {"n_candidates": 100}}
+SMALL: dict[str, dict[str, Any]] = {
+    "ambs": {"n_candidates": 100},
+    "cmaes": {},
+    "de": {"population": 6},
+    "optuna": {"sampler": "tpe", "n_startup_trials": 5},
+    "random": {},
+    "regevo": {"population": 6, "sample": 3},
+    "sobol": {},
+}
+STRATEGIES = list(SMALL)
 
 each_strategy = pytest.mark.parametrize("strategy", STRATEGIES)
 each_problem = pytest.mark.parametrize("problem", PROBLEMS)
