@@ -23,6 +23,7 @@ from hpcsearch.worker import slot as slot_process
 from hpcsearch.worker.channel import Channel, ClosedError, standard_channel
 from hpcsearch.worker.environment import own_cores, scrubbed, visible_gpus
 from hpcsearch.worker.processes import become_subreaper, kill_descendants, name_process, reap_children
+from hpcsearch.worker.reports import Rounds
 from hpcsearch.worker.slot import SlotOrders
 from hpcsearch.worker.slotprocess import SlotProcess, Task, describe_end
 
@@ -46,6 +47,7 @@ class Agent:
         self._events: list[list[Any]] = []
         self._timeouts: list[tuple[float, int, int, int]] = []  # when (monotonic), slot, evaluation, attempt
         self._timeout_s: float | None = None
+        self._rounds = Rounds()  # for reports
         self._last_sent_s = self._last_heard_s = time.monotonic()
         self._ending = False
         self._writing = False
@@ -53,6 +55,7 @@ class Agent:
             protocol.SETUP: self._set_up,
             protocol.RUN: self._run,
             protocol.RECALL: self._recall,
+            protocol.STOP: self._stop,
             protocol.KILL: self._kill,
             protocol.EXIT: self._exit,
             protocol.BEAT: lambda _message: None,
@@ -114,6 +117,8 @@ class Agent:
                     ends_at_s,
                     self._timeout_s,
                     orders.reuse,
+                    orders.stop_raises,
+                    orders.stop_margin_s,
                 ),
                 protocol.Share(**share),
                 orders.gpu_variable,
@@ -131,6 +136,12 @@ class Agent:
         for slot in self._slots:
             if not wanted.isdisjoint(slot.sent):
                 self._events += ([protocol.RECALLED, task.id] for task in slot.take_back(wanted))
+
+    def _stop(self, message: dict[str, Any]) -> None:
+        state = State(message["state"])
+        for slot in self._slots:
+            for identity in slot.sent.keys() & message["evaluations"]:
+                slot.flag.raise_for(identity, state)
 
     def _kill(self, message: dict[str, Any]) -> None:
         self._recall(message)
@@ -189,24 +200,34 @@ class Agent:
         _, identity, attempt, at = message
         index = slot.orders.index
         slot.begin(identity, at)
+        self._rounds.begin(time.monotonic())
         self._events.append([protocol.STARTED, identity, attempt, index, at])
         if self._timeout_s is not None:
             heapq.heappush(self._timeouts, (time.monotonic() + self._timeout_s, index, identity, attempt))
 
     def _slot_ended(self, slot: SlotProcess, message: list[Any]) -> None:
+        self._events += slot.take_reports()
         slot.finish(message[1])
         self._events.append([protocol.ENDED, *message[1:3], slot.orders.index, *message[3:], None])
 
-    def _slot_reports(self, slot: SlotProcess, message: list[Any]) -> None:
-        if slot.begun is not None and slot.begun.id == message[1]:  # a thread or child that outlived it may still tell
-            self._events.append(message)
+    def _slot_has_reports(self, slot: SlotProcess, _message: list[Any]) -> None:
+        self._events += slot.take_reports()
+
+    def _fetch_reports(self, now_s: float) -> None:
+        """Takes what has been reported; first what was told otherwise, for that says which evaluations have begun."""
+        before = len(self._events)
+        working = [slot for slot in self._slots if slot.begun is not None]
+        for slot in working:
+            self._hear_out(slot)
+            self._events += slot.take_reports()
+        self._rounds.looked(now_s, len(self._events) > before, bool(working))
 
     _slot_says: ClassVar[dict[str, Callable[[Agent, SlotProcess, list[Any]], None]]] = {
         slot_process.LOADED: _slot_loaded,
         slot_process.UNLOADABLE: _slot_unloadable,
         slot_process.BEGUN: _slot_begins,
         slot_process.ENDED: _slot_ended,
-        slot_process.REPORT: _slot_reports,
+        slot_process.REPORTS_WAIT: _slot_has_reports,
     }
 
     def _take_signals(self, wakeup: int) -> None:
@@ -231,6 +252,7 @@ class Agent:
     def _bury(self, slot: SlotProcess, status: int) -> None:
         if slot.results.read_fd in self._selector.get_map():
             self._hear_out(slot)  # what it told before it ended counts
+        self._events += slot.take_reports()
         self._forget(slot.results.read_fd)
         self._forget(slot.output)
         kill_descendants(os.getpid(), spare=frozenset(self._by_pid))
@@ -248,43 +270,20 @@ class Agent:
 
     def _tell_death(self, slot: SlotProcess, task: Task, status: int, out_of_memory: bool) -> None:
         now = time.time()
-        verdict = slot.verdict
-        failure: dict[str, Any] | None = None
-        killed_by = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
+        index = slot.orders.index
         if slot.begun is None:  # it was taken from the socket a moment before
             slot.begun_at = now
-            self._events.append([protocol.STARTED, task.id, task.attempt, slot.orders.index, now])
-        if verdict is None:
-            failure = describe_end(status, out_of_memory)
-        elif task.id not in slot.condemned:  # it began when the one before it was to be killed
-            verdict = State.LOST.value
-            message = "its slot was ended because of the evaluation before it"
-            failure = {"kind": "SlotEnded", "message": message, "traceback": ""}
-        elif verdict == State.TIMED_OUT:
-            message = f"it ran longer than its time limit of {self._timeout_s:g} s"
-            failure = {"kind": "Timeout", "message": message, "traceback": ""}
-        self._events.append(
-            [
-                protocol.ENDED,
-                task.id,
-                task.attempt,
-                slot.orders.index,
-                verdict or State.FAILED.value,
-                slot.begun_at,
-                now,
-                now - slot.begun_at,
-                None,
-                None,
-                failure,
-                killed_by if verdict is None else None,
-            ]
-        )
+            self._events.append([protocol.STARTED, task.id, task.attempt, index, now])
+        state, failure, killed_by = slot.judge(task, status, out_of_memory)
+        times = (slot.begun_at, now, now - slot.begun_at)
+        ended = [protocol.ENDED, task.id, task.attempt, index, state, *times, None, None, failure, killed_by]
+        self._events.append(ended)
 
     # ---- time
 
     def _patience_s(self) -> float:
         now_s = time.monotonic()
-        until_s = self._last_sent_s + protocol.BEAT_S
+        until_s = min(self._last_sent_s + protocol.BEAT_S, self._rounds.due_s)
         if self._timeouts:
             until_s = min(until_s, self._timeouts[0][0])
         return max(0.0, until_s - now_s)
@@ -294,6 +293,8 @@ class Agent:
         if now_s - self._last_heard_s > protocol.DRIVER_SILENCE_S:
             print(f"no word from the driver for {protocol.DRIVER_SILENCE_S:g} s: this node ends", file=sys.stderr)
             self._ending = True
+        if self._rounds.due_s <= now_s:
+            self._fetch_reports(now_s)
         while self._timeouts and self._timeouts[0][0] <= now_s:
             _, index, identity, attempt = heapq.heappop(self._timeouts)
             slot = self._slots[index]

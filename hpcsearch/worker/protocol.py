@@ -18,6 +18,7 @@ DRIVER_SILENCE_S = 60.0
 SETUP = "setup"  # orders: Setup
 RUN = "run"  # evaluations: [[id, attempt, slot, configuration], ...], each waits behind what its slot has
 RECALL = "recall"  # evaluations: [id, ...] that have not started
+STOP = "stop"  # evaluations: [id, ...], state: how they are to end by themselves, when they look
 KILL = "kill"  # evaluations: [id, ...], state: how they end
 EXIT = "exit"  # end everything, then yourself
 
@@ -61,3 +62,5 @@ class Setup:
     reuse: int
     gpu_variable: str
     output_limit_bytes: int
+    stop_raises: bool = False
+    stop_margin_s: float | None = None

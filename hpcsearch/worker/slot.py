@@ -23,10 +23,13 @@ from typing import Any, TextIO
 from hpcsearch.errors import HpcsearchError
 from hpcsearch.evaluation import Failure, State
 from hpcsearch.program import ProgramTimeout
+from hpcsearch.reference import text_of
 from hpcsearch.runfunction import Reference, failure_from, load, normalise
 from hpcsearch.worker import context
 from hpcsearch.worker.capture import marker
 from hpcsearch.worker.program import as_evaluated
+from hpcsearch.worker.reports import ReportPipe, encode
+from hpcsearch.worker.stopping import Ending, SharedFlag, Stopped, ending
 
 #: A configuration's message is no longer than this (bytes).
 MAX_COMMAND_BYTES = 1 << 17
@@ -36,19 +39,12 @@ LOADED = "loaded"
 UNLOADABLE = "unloadable"  # failure
 BEGUN = "begun"  # id, attempt, at
 ENDED = "ended"  # id, attempt, state, started_at, ended_at, duration_s, objective, metadata, failure
+REPORTS_WAIT = "reports_wait"  # their pipe is full
+
+# And in the pipe of its reports.
 REPORT = "report"  # id, attempt, step, at, metrics
 
 RunFunction = Callable[[dict[str, Any]], Any]
-
-
-def _plain(value: Any) -> Any:
-    """A numpy scalar as the number it is."""
-    if not hasattr(value, "item"):
-        raise TypeError(f"{value!r} ({type(value).__name__}) cannot be kept: JSON knows no such type")
-    return value.item()
-
-
-_encode = json.JSONEncoder(separators=(",", ":"), default=_plain).encode
 
 
 @dataclass(frozen=True)
@@ -63,14 +59,27 @@ class SlotOrders:
     ends_at_s: float  # the allocation's last moment for evaluations, on this host's monotonic clock
     eval_timeout_s: float | None
     reuse: int  # evaluations until the process ends; 0 for no limit
+    stop_raises: bool = False  # whether a report of an evaluation that is stopped raises
+    stop_margin_s: float | None = None  # how long before the end of its time an evaluation is told; None: as usual
 
 
-def serve(orders: SlotOrders, commands: socket.socket, results_fd: int, output_fd: int) -> None:
+@dataclass(frozen=True)
+class Lines:
+    """What leads from a slot's process to its agent, beside the flag that stops evaluations."""
+
+    commands: socket.socket
+    results_fd: int
+    reports_fd: int
+    output_fd: int
+
+
+def serve(orders: SlotOrders, lines: Lines, flag: SharedFlag) -> None:
     """Works until the agent closes the socket of commands, or as many evaluations are done as one process may do.
 
     Sends ``UNLOADABLE`` when the run function cannot be loaded, and returns.
     """
-    outbox = _Outbox(results_fd)
+    outbox = _Outbox(lines.results_fd)
+    reports = ReportPipe(lines.reports_fd, lambda: outbox.send([REPORTS_WAIT]))
     os.chdir(orders.cwd)
     try:
         run = as_evaluated(load(Reference.parse(orders.run, "run", orders.cwd)), orders.names or None)
@@ -79,53 +88,59 @@ def serve(orders: SlotOrders, commands: socket.socket, results_fd: int, output_f
         outbox.send([UNLOADABLE, failure])
         return
     outbox.send([LOADED])
-    restore, restore_streams = _Restorer(), _Streams(output_fd)
+    restore, restore_streams = _Restorer(), _Streams(lines.output_fd)
     done = 0
-    while (done != orders.reuse or not orders.reuse) and (command := outbox.next_command(commands)):
+    while (done != orders.reuse or not orders.reuse) and (command := outbox.next_command(lines.commands)):
         identity, attempt, configuration = json.loads(command)
-        ends_at_s = min(orders.ends_at_s, time.monotonic() + (orders.eval_timeout_s or math.inf))
+        timeout_s = orders.eval_timeout_s
+        ends_at_s = min(orders.ends_at_s, time.monotonic() + (timeout_s or math.inf))
+        stop = ending(flag.of(identity), orders.ends_at_s, timeout_s, orders.stop_margin_s, orders.stop_raises)
         directory = f"{orders.evaluations}/{identity}"
         context.enter(
             context.CurrentEvaluation(identity, attempt, orders.index, configuration, directory, ends_at_s),
-            _reporter(outbox, identity, attempt),
+            _reporter(reports, identity, attempt),
+            ending=stop,
         )
-        os.write(output_fd, marker(identity))
+        os.write(lines.output_fd, marker(identity))
         outbox.send([BEGUN, identity, attempt, time.time()])
-        outbox.add([ENDED, identity, attempt, *_evaluate(run, configuration)])
+        outbox.add([ENDED, identity, attempt, *_evaluate(run, configuration, stop)])
         restore()
         restore_streams()
         done += 1
     outbox.flush()
 
 
-def _evaluate(run: RunFunction, configuration: dict[str, Any]) -> list[Any]:
+def _evaluate(run: RunFunction, configuration: dict[str, Any], stop: Ending) -> list[Any]:
     """State, start and end (seconds since 1970), duration in seconds, objective, metadata, failure."""
     objective = metadata = failure = None
-    timed_out = False
-    state = State.FINISHED.value
+    state = State.FINISHED
     slot_pid, exit_code = os.getpid(), 0
     started_at = time.time()
     started_s = time.perf_counter()
     try:
         result = normalise(run(configuration))
         objective, metadata = result.objective, result.metadata or None
+        if stop.told is State.STOPPED:
+            state = State.STOPPED  # what it returned then is of a part of the evaluation
+    except Stopped as stopped:
+        state = stop.told or State.STOPPED
+        failure = Failure("Stopped", text_of(stopped))
     except SystemExit as exit_:
         failure = Failure("SystemExit", f"the run function called sys.exit({exit_.code!r})")
         exit_code = exit_.code if isinstance(exit_.code, int) else int(exit_.code is not None)
+        state = State.FAILED
     except BaseException as error:  # noqa: BLE001 - whatever ends an evaluation is told, and not died of
         failure = failure_from(error)
         exit_code = 1
-        timed_out = isinstance(error, ProgramTimeout)
+        state = State.TIMED_OUT if isinstance(error, ProgramTimeout) else State.FAILED
     duration_s = time.perf_counter() - started_s
-    if failure is not None:
-        state = State.TIMED_OUT.value if timed_out else State.FAILED.value
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError, AttributeError):  # the run function may have closed or replaced it
             stream.flush()
     if os.getpid() != slot_pid:  # a child that the run function forked has come back out of it: it is no slot
         os._exit(exit_code & 255)
     return [
-        state,
+        state.value,
         started_at,
         started_at + duration_s,
         duration_s,
@@ -141,10 +156,10 @@ class _Outbox:
     def __init__(self, fd: int) -> None:
         self._fd = fd
         self._held = b""
-        self._turn = threading.Lock()  # threads of a run function report, too
+        self._turn = threading.Lock()  # threads of a run function announce reports
 
     def add(self, message: Any) -> None:
-        line = _encode(message).encode() + b"\n"
+        line = encode(message).encode() + b"\n"
         with self._turn:
             self._held += line
 
@@ -166,9 +181,9 @@ class _Outbox:
             return commands.recv(MAX_COMMAND_BYTES)
 
 
-def _reporter(outbox: _Outbox, identity: int, attempt: int) -> context.Reporter:
+def _reporter(reports: ReportPipe, identity: int, attempt: int) -> context.Reporter:
     def report(step: float | None, metrics: dict[str, Any]) -> None:
-        outbox.send([REPORT, identity, attempt, step, time.time(), metrics])
+        reports.send([REPORT, identity, attempt, step, time.time(), metrics])
 
     return report
 

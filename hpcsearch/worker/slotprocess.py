@@ -15,13 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hpcsearch.evaluation import Configuration
+from hpcsearch.evaluation import Configuration, State
 from hpcsearch.worker import slot
 from hpcsearch.worker.capture import Capture
-from hpcsearch.worker.channel import Channel
+from hpcsearch.worker.channel import Channel, ClosedError
 from hpcsearch.worker.environment import slot_variables
 from hpcsearch.worker.processes import become_subreaper, die_with_parent, kill_tree, name_process
 from hpcsearch.worker.protocol import Share
+from hpcsearch.worker.stopping import SharedFlag
 
 _OUTPUT_READ_BYTES = 1 << 16
 _OUTPUT_READS = 16  # in a row
@@ -60,14 +61,17 @@ class SlotProcess:
         self.loaded = False
         self.early_deaths = 0  # in a row, before the run function was loaded
         self.pid = 0
+        self.flag = SharedFlag()  # stops evaluations
         self._share = share
         self._gpu_variable = gpu_variable
         self._commands, self._unread = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._capture = Capture(Path(orders.evaluations), output_limit_bytes)
+        self._early: list[Any] = []  # reports of evaluations whose beginning has not been heard of
 
     def fork(self) -> None:
         """Starts the slot's process."""
         results_in, results_out = os.pipe()
+        reports_in, reports_out = os.pipe()
         self.output, output_out = os.pipe()
         parent = os.getpid()
         self.loaded = False
@@ -75,15 +79,18 @@ class SlotProcess:
         self._oom_kills = _oom_kills()
         self.pid = os.fork()
         if self.pid == 0:
-            self._be_the_slot(parent, results_out, output_out)
-        for fd in (results_out, output_out):
+            self._be_the_slot(parent, slot.Lines(self._unread, results_out, reports_out, output_out))
+        for fd in (results_out, reports_out, output_out):
             os.close(fd)
         os.set_blocking(self.output, False)
         self.results = Channel(results_in, results_in)
+        self.reports = Channel(reports_in, reports_in)
+        self._early = []
 
     def give(self, task: Task) -> None:
         """Hands an evaluation over; it begins when those before it have ended."""
         self.sent[task.id] = task
+        self.flag.lower_for(task.id)
         packet = json.dumps([task.id, task.attempt, task.configuration]).encode()
         self._commands.send(packet)
 
@@ -115,6 +122,19 @@ class SlotProcess:
         """The process has told that it begins an evaluation."""
         self.begun, self.begun_at = self.sent[identity], at
 
+    def take_reports(self) -> list[Any]:
+        """What the evaluation at hand has reported since the last call; a thread or child that outlived one may tell.
+
+        All that the process had told before must have been taken, so that it is known which one is at hand.
+        """
+        arrived = self._early
+        with suppress(ClosedError):
+            while messages := self.reports.receive():
+                arrived += messages
+        at_hand = 0 if self.begun is None else self.begun.id
+        self._early = [message for message in arrived if message[1] != at_hand and message[1] in self.sent]
+        return [message for message in arrived if message[1] == at_hand]
+
     def finish(self, identity: int) -> None:
         """The process has told the end of an evaluation; what that printed is taken before."""
         self.read_output()
@@ -142,12 +162,26 @@ class SlotProcess:
         self.verdict, self.condemned = verdict, condemned
         kill_tree(self.pid)
 
+    def judge(self, task: Task, status: int, out_of_memory: bool) -> tuple[str, dict[str, Any] | None, int | None]:
+        """How ``task`` ended whose process has died: its state, why, and the signal, where nobody here had sent it."""
+        if self.verdict is None:
+            killed_by = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
+            return State.FAILED.value, describe_end(status, out_of_memory), killed_by
+        if task.id not in self.condemned:  # it began when the one before it was to be killed
+            failure = _failure("SlotEnded", "its slot was ended because of the evaluation before it")
+            return State.LOST.value, failure, None
+        if self.verdict == State.TIMED_OUT:
+            message = f"it ran longer than its time limit of {self.orders.eval_timeout_s:g} s"
+            return self.verdict, _failure("Timeout", message), None
+        return self.verdict, None, None
+
     def buried(self) -> None:
         """The process has been reaped: closes what led to it."""
         while self.read_output() and select.select([self.output], [], [], 0)[0]:
             pass
         self._capture.close()
         self.results.close()
+        self.reports.close()
         os.close(self.output)
         self.begun = None
         self.pid = 0
@@ -156,7 +190,7 @@ class SlotProcess:
         """Whether the kernel has killed something for want of memory since the process began."""
         return _oom_kills() > self._oom_kills
 
-    def _be_the_slot(self, parent: int, results: int, output: int) -> None:
+    def _be_the_slot(self, parent: int, lines: slot.Lines) -> None:
         """What the forked child does, and never returns from."""
         code = 70
         try:
@@ -166,9 +200,9 @@ class SlotProcess:
             name_process(f"hpcsearch-slot{self.orders.index}")
             Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE)
             _default_signals()
-            os.dup2(output, 1)
-            os.dup2(output, 2)
-            _close_all_but(self._unread.fileno(), results, output)
+            os.dup2(lines.output_fd, 1)
+            os.dup2(lines.output_fd, 2)
+            _close_all_but(lines.commands.fileno(), lines.results_fd, lines.reports_fd, lines.output_fd)
             if self._share.bound:
                 os.sched_setaffinity(0, self._share.cpus)
             os.environ.update(
@@ -176,7 +210,7 @@ class SlotProcess:
             )
             for stream in (sys.stdout, sys.stderr):
                 getattr(stream, "reconfigure", lambda **_: None)(line_buffering=True)
-            slot.serve(self.orders, self._unread, results, output)
+            slot.serve(self.orders, lines, self.flag)
             _run_exit_functions()
             code = 0
         except BaseException:  # noqa: BLE001 - a forked process must not return into its parent's loop

@@ -79,6 +79,39 @@ def reports_from_threads(config):
         thread.join()
     return 1.0
 
+def reports_and_dies(config):
+    for step in range(5):
+        hpcsearch.report(step=step)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def reports_many(config):
+    for step in range(20_000):
+        hpcsearch.report(step=step)
+    return 1.0
+
+def asks(config):
+    step = 0
+    hpcsearch.report(step=step)
+    while not hpcsearch.should_stop():
+        time.sleep(0.005)
+        step += 1
+    return step
+
+def is_told(config):
+    try:
+        while True:
+            try:
+                hpcsearch.report(loss=1.0)
+                time.sleep(0.005)
+            except Exception:
+                raise AssertionError("it was swallowed")
+    finally:
+        print("cleaned up", flush=True)
+
+def deaf(config):
+    hpcsearch.report(step=0)
+    time.sleep(600)
+
 def late_report(config):
     threading.Timer(0.1, lambda: hpcsearch.report(late=1)).start()
     return 1.0
@@ -182,6 +215,8 @@ class Node:
             reuse=changes.pop("reuse", 0),
             gpu_variable="CUDA_VISIBLE_DEVICES",
             output_limit_bytes=changes.pop("output_limit_bytes", 1000),
+            stop_raises=changes.pop("stop_raises", False),
+            stop_margin_s=changes.pop("stop_margin_s", None),
         )
         assert not changes
         self.tell(op=protocol.SETUP, orders=dataclasses.asdict(orders))
@@ -433,6 +468,76 @@ def test_a_large_result_arrives_whole_also_from_a_process_that_ends_then(node: N
     node.run((1, {"what": "large"}), (2, {"what": "large"}))
     for end in node.ends(2):
         assert end.metadata == {"curve": list(range(100_000))}
+
+
+def test_no_report_of_many_is_lost(node: Node) -> None:
+    node.set_up()
+    node.run((1, {"what": "reports_many"}))
+    node.ends(1)
+    assert [event[3] for event in node.of(protocol.REPORT)] == list(range(20_000))
+
+
+def test_the_last_reports_of_one_that_is_killed_arrive(node: Node) -> None:
+    node.set_up()
+    node.run((1, {"what": "reports_and_dies"}))
+    (end,) = node.ends(1)
+    assert end.failure is not None and end.failure["kind"] == "SIGKILL"
+    assert [event[3] for event in node.of(protocol.REPORT)] == list(range(5))
+    assert node.events.index(node.of(protocol.REPORT)[-1]) < node.events.index(node.of(protocol.ENDED)[0])
+
+
+def test_reports_of_those_that_follow_at_once_are_told_apart(node: Node) -> None:
+    node.set_up()
+    node.run(*((identity, {"what": "reports"}) for identity in range(1, 31)))
+    node.ends(30)
+    told = [(event[1], event[3]) for event in node.of(protocol.REPORT)]
+    assert told == [(identity, step) for identity in range(1, 31) for step in range(3)]
+
+
+# ---- the end of an evaluation that looks for it
+
+
+def test_one_that_asks_is_stopped_and_no_other(node: Node) -> None:
+    node.set_up(slots=2)
+    node.run((1, {"what": "asks"}))
+    node.run((2, {"what": "asks"}), slot=1)
+    node.wait_for(protocol.REPORT, 2)
+    node.tell(op=protocol.STOP, evaluations=[1], state=State.STOPPED)
+    (end,) = node.ends(1)
+    assert (end.id, end.state, end.failure) == (1, State.STOPPED, None) and end.objective is not None
+    node.run((3, {"what": "asks"}))  # in the slot whose last one was stopped
+    node.wait_for(protocol.REPORT, 3)
+    node.tell(op=protocol.STOP, evaluations=[2, 3], state=State.STOPPED)
+    assert {end.id: end.state for end in node.ends(3)} == dict.fromkeys((1, 2, 3), State.STOPPED)
+
+
+def test_one_that_is_told_by_its_report_is_stopped_through_its_own_handlers(node: Node) -> None:
+    node.set_up(stop_raises=True)
+    node.run((1, {"what": "is_told"}))
+    node.wait_for(protocol.REPORT)
+    node.tell(op=protocol.STOP, evaluations=[1], state=State.STOPPED)
+    (end,) = node.ends(1)
+    assert end.state == State.STOPPED and end.failure is not None and end.failure["kind"] == "Stopped"
+    assert node.evaluation_log(1) == b"cleaned up\n"
+
+
+def test_one_that_does_not_look_is_killed(node: Node) -> None:
+    node.set_up()
+    node.run((1, {"what": "deaf"}))
+    node.wait_for(protocol.REPORT)
+    node.tell(op=protocol.STOP, evaluations=[1], state=State.STOPPED)
+    node.tell(op=protocol.KILL, evaluations=[1], state=State.STOPPED)
+    (end,) = node.ends(1)
+    assert (end.state, end.objective, end.killed_by) == (State.STOPPED, None, None)
+    node.run((2, {"x": 2.0}))
+    assert node.ends(2)[1].objective == 2.0
+
+
+def test_time_that_ends_is_told_before(node: Node) -> None:
+    node.set_up(eval_timeout_s=60.0, stop_margin_s=59.9)
+    node.run((1, {"what": "asks"}))
+    (end,) = node.ends(1)
+    assert end.state == State.FINISHED, "it returned what it had"
 
 
 # ---- orders in between
