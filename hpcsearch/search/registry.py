@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
-import importlib
-import inspect
 from collections.abc import Callable, Mapping
-from importlib.metadata import entry_points
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from hpcsearch.errors import SearchError
-from hpcsearch.runfunction import Reference, load
 from hpcsearch.search.arguments import check_arguments
+from hpcsearch.search.plugins import Kind
 
 if TYPE_CHECKING:
     from hpcsearch.search.asktell import Search
     from hpcsearch.search.base import SearchProblem, Strategy
 
-#: The entry point group in which a package declares its strategies.
-GROUP = "hpcsearch.search"
-
-#: What is here, also where the package is used from a checkout that is not installed.
+#: What is here.
 BUILT_IN: Mapping[str, str] = {
     "ambs": "hpcsearch.search.ambs:AmbsSearch",
     "cmaes": "hpcsearch.search.cmaes:CmaesSearch",
@@ -34,8 +26,18 @@ BUILT_IN: Mapping[str, str] = {
     "sobol": "hpcsearch.search.sobol:SobolSearch",
 }
 
-#: Those that need a package which is not installed by itself, but with the extra of the same name.
-_EXTRAS = ("optuna",)
+STRATEGY = Kind(
+    noun="strategy",
+    plural="strategies",
+    article="search strategy",
+    group="hpcsearch.search",
+    built_in=BUILT_IN,
+    methods=("ask", "pending", "tell"),
+    contract="hpcsearch.search.base.Strategy",
+    option="--search-arg",
+    given=1,
+    extras=("optuna",),
+)
 
 
 def create(
@@ -58,7 +60,7 @@ def create(
     if seed is not None and seed < 0:
         raise SearchError(f"seed={seed} is negative.", "Give 0 or more, or none.")
     strategy = find(name)
-    settings = check_arguments(name, strategy, arguments)
+    settings = check_arguments(STRATEGY, name, strategy, arguments)
 
     import numpy as np
 
@@ -72,19 +74,12 @@ def create(
 
 def known_strategies() -> dict[str, str]:
     """Strategies by name, each with where its class is (``module:Class``)."""
-    return {**BUILT_IN, **{entry.name: entry.value for entry in entry_points(group=GROUP)}}
+    return STRATEGY.known()
 
 
 def check_name(name: str) -> None:
     """Raises SearchError when no strategy is called so; files, which may hold one, are not looked at."""
-    known = known_strategies()
-    if not _is_file(name) and name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
-        guess = f" Did you mean {near[0]}?" if near else ""
-        raise SearchError(
-            f"There is no search strategy {name!r}.{guess}",
-            f"Known strategies: {', '.join(sorted(known))}; or path/to/file.py:Class for one of your own.",
-        )
+    STRATEGY.check_name(name)
 
 
 def find(name: str) -> Callable[..., Strategy]:
@@ -94,27 +89,4 @@ def find(name: str) -> Callable[..., Strategy]:
         SearchError: there is no such strategy, or it cannot be imported.
         LoadError: there is no such file or class, or importing the file fails.
     """
-    if _is_file(name):
-        return _as_strategy(name, load(Reference.parse(name, name.rpartition(":")[2], Path.cwd())))
-    check_name(name)
-    where = known_strategies()[name]
-    module, _, attribute = where.partition(":")
-    try:
-        return _as_strategy(name, getattr(importlib.import_module(module), attribute))
-    except (ImportError, AttributeError) as error:
-        hint = f"Type: pip install 'hpcsearch[{name}]'" if name in _EXTRAS else f"Install what it needs; it is {where}."
-        raise SearchError(f"Strategy {name!r} cannot be imported: {error}.", hint) from error
-
-
-def _is_file(name: str) -> bool:
-    return name.rpartition(":")[0].endswith(".py")
-
-
-def _as_strategy(name: str, found: Any) -> Callable[..., Strategy]:
-    missing = [method for method in ("ask", "pending", "tell") if not callable(getattr(found, method, None))]
-    if not inspect.isclass(found) or missing:
-        raise SearchError(
-            f"Strategy {name!r} is {found!r:.60}, not a class with the methods ask, pending and tell.",
-            "hpcsearch.search.base.Strategy describes what it needs.",
-        )
-    return cast("Callable[..., Strategy]", found)
+    return cast("Callable[..., Strategy]", STRATEGY.find(name))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from hpcsearch import schedulers
 from hpcsearch.search.arguments import check_arguments
-from hpcsearch.search.registry import find
+from hpcsearch.search.registry import STRATEGY, find
 from hpcsearch.sites import Site, limits
 from hpcsearch.sites.find import find_site
 from hpcsearch.submission.announcing import announce, say_dropped
@@ -181,7 +181,7 @@ def validate(request: Request, cwd: Path, steps: Steps) -> Checked:
         with steps.step("Validating run (names only)"):
             run = look_up(request.run, "run", cwd)
         if not request.search.partition(":")[0].endswith(".py"):  # one of the user's own is imported by nobody here
-            check_arguments(request.search, find(request.search), request.search_arguments)
+            check_arguments(STRATEGY, request.search, find(request.search), request.search_arguments)
         return Checked(problem, run, (), False, ())
     with Validation(request, cwd) as children:
         with steps.step("Validating Problem"):

@@ -13,7 +13,7 @@ from hpcsearch.problem import HpProblem
 from hpcsearch.search import create, known_strategies
 from hpcsearch.search.ambs import AmbsSearch
 from hpcsearch.search.arguments import check_arguments
-from hpcsearch.search.registry import find
+from hpcsearch.search.registry import STRATEGY, find
 
 OWN = """
 class Own:
@@ -94,18 +94,18 @@ def test_what_a_strategy_needs_must_be_given(problem: HpProblem, own: str) -> No
 @pytest.mark.parametrize("text", ["lots", "", "nan", "inf"])
 def test_text_that_is_not_of_the_type(text: str) -> None:
     with pytest.raises(SearchError, match="is not of type float"):
-        check_arguments("ambs", AmbsSearch, {"kappa": text})
+        check_arguments(STRATEGY, "ambs", AmbsSearch, {"kappa": text})
 
 
 def test_text_is_converted_and_values_are_kept() -> None:
     given = {"n_initial": "12", "kappa": "2", "n_candidates": 30}
-    assert check_arguments("ambs", AmbsSearch, given) == {"n_initial": 12, "kappa": 2.0, "n_candidates": 30}
-    assert check_arguments("ambs", AmbsSearch, {"n_initial": "none"}) == {"n_initial": None}
+    assert check_arguments(STRATEGY, "ambs", AmbsSearch, given) == {"n_initial": 12, "kappa": 2.0, "n_candidates": 30}
+    assert check_arguments(STRATEGY, "ambs", AmbsSearch, {"n_initial": "none"}) == {"n_initial": None}
     for wrong in ("some", 1.5, float("inf"), True, [3]):
         with pytest.raises(SearchError, match="int or none"):
-            check_arguments("ambs", AmbsSearch, {"n_initial": wrong})
+            check_arguments(STRATEGY, "ambs", AmbsSearch, {"n_initial": wrong})
     kept = {"n_initial": None, "kappa": 2, "max_points": 30.0}
-    assert check_arguments("ambs", AmbsSearch, kept) == {"n_initial": None, "kappa": 2.0, "max_points": 30}
+    assert check_arguments(STRATEGY, "ambs", AmbsSearch, kept) == {"n_initial": None, "kappa": 2.0, "max_points": 30}
 
 
 @pytest.mark.parametrize("arguments", [{"n_initial": 0}, {"kappa": 0.0}, {"n_candidates": 1}, {"max_points": 1}])
