@@ -46,8 +46,9 @@ $(BIN)/python:
 	$(PIP) -e .
 	@touch $@
 
-.venv/.test: pyproject.toml | $(BIN)/python
+.venv/.test: pyproject.toml tools/install-horovod | $(BIN)/python
 	$(PIP) -e '.[test]'
+	tools/install-horovod $(BIN)/python
 	@touch $@
 
 .venv/.docs: pyproject.toml | $(BIN)/python
