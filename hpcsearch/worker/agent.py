@@ -23,6 +23,7 @@ from hpcsearch.worker import slot as slot_process
 from hpcsearch.worker.channel import Channel, ClosedError, standard_channel
 from hpcsearch.worker.environment import own_cores, scrubbed, visible_gpus
 from hpcsearch.worker.processes import become_subreaper, kill_descendants, name_process, reap_children
+from hpcsearch.worker.ranks import Ranks
 from hpcsearch.worker.reports import Rounds
 from hpcsearch.worker.slot import SlotOrders
 from hpcsearch.worker.slotprocess import SlotProcess, Task, describe_end
@@ -43,7 +44,7 @@ class Agent:
         self._driver = driver
         self._selector = selectors.DefaultSelector()
         self._slots: list[SlotProcess] = []
-        self._by_pid: dict[int, SlotProcess] = {}
+        self._children: dict[int, Callable[[int], None]] = {}  # process id -> what its wait status is told to
         self._events: list[list[Any]] = []
         self._timeouts: list[tuple[float, int, int, int]] = []  # when (monotonic), slot, evaluation, attempt
         self._timeout_s: float | None = None
@@ -58,6 +59,9 @@ class Agent:
             protocol.STOP: self._stop,
             protocol.KILL: self._kill,
             protocol.EXIT: self._exit,
+            protocol.PREPARE: lambda message: self._ranks.prepare(**message["orders"]),
+            protocol.START_RANKS: lambda message: self._ranks.start(protocol.RankOrders(**message["orders"])),
+            protocol.END_RANKS: lambda message: self._ranks.end(message["evaluation"]),
             protocol.BEAT: lambda _message: None,
         }
 
@@ -77,7 +81,8 @@ class Agent:
             while not self._ending:
                 self._send_events()
                 for key, _ in self._selector.select(self._patience_s()):
-                    key.data()
+                    if self._selector.get_map().get(key.fd) is key:  # another's end may have closed it just now
+                        key.data()
                 self._end_overdue()
         except ClosedError:
             return
@@ -95,6 +100,34 @@ class Agent:
             "python": sys.version.split()[0],
         }
 
+    # ---- what slots and ranks have in common (Home)
+
+    def tell(self, event: list[Any]) -> None:
+        """Sends an event to the driver."""
+        self._events.append(event)
+
+    def adopt(self, pid: int, ended: Callable[[int], None]) -> None:
+        """Calls back with the wait status of a child, when it has ended and what it has left behind is killed."""
+        self._children[pid] = ended
+
+    def listen(self, fd: int, callback: Callable[[], object]) -> None:
+        """Calls back whenever ``fd`` can be read."""
+        self._selector.register(fd, selectors.EVENT_READ, callback)
+
+    def forget(self, fd: int) -> None:
+        """Stops listening to a descriptor, which may have been given up before."""
+        if fd in self._selector.get_map():
+            self._selector.unregister(fd)
+
+    def take_output(self, process: SlotProcess) -> None:
+        """Takes what a process has printed."""
+        if not process.read_output():
+            self.forget(process.output)
+
+    def expect_reports(self) -> None:
+        """Something has begun that may report."""
+        self._rounds.begin(time.monotonic())
+
     # ---- orders
 
     def _take_orders(self) -> None:
@@ -106,6 +139,7 @@ class Agent:
         orders = protocol.Setup(**message["orders"])
         self._timeout_s = orders.eval_timeout_s
         ends_at_s = time.monotonic() + orders.time_left_s
+        self._ranks = Ranks(self, orders, ends_at_s)
         for index, share in enumerate(orders.slots):
             slot = SlotProcess(
                 SlotOrders(
@@ -142,6 +176,7 @@ class Agent:
         for slot in self._slots:
             for identity in slot.sent.keys() & message["evaluations"]:
                 slot.flag.raise_for(identity, state)
+        self._ranks.stop(message["evaluations"], state)
 
     def _kill(self, message: dict[str, Any]) -> None:
         self._recall(message)
@@ -158,9 +193,9 @@ class Agent:
 
     def _fork(self, slot: SlotProcess) -> None:
         slot.fork()
-        self._by_pid[slot.pid] = slot
-        self._selector.register(slot.results.read_fd, selectors.EVENT_READ, lambda: self._take_results(slot))
-        self._selector.register(slot.output, selectors.EVENT_READ, lambda: self._take_output(slot))
+        self.adopt(slot.pid, lambda status: self._bury(slot, status))
+        self.listen(slot.results.read_fd, lambda: self._take_results(slot))
+        self.listen(slot.output, lambda: self.take_output(slot))
 
     def _take_results(self, slot: SlotProcess) -> None:
         try:
@@ -178,15 +213,6 @@ class Agent:
                 for message in messages:
                     self._slot_says[message[0]](self, slot, message)
 
-    def _take_output(self, slot: SlotProcess) -> None:
-        if not slot.read_output():
-            self._selector.unregister(slot.output)
-
-    def _forget(self, fd: int) -> None:
-        """Stops listening to a descriptor, which may have been given up before."""
-        if fd in self._selector.get_map():
-            self._selector.unregister(fd)
-
     def _slot_loaded(self, slot: SlotProcess, _message: list[Any]) -> None:
         slot.loaded = True
         slot.early_deaths = 0
@@ -200,7 +226,7 @@ class Agent:
         _, identity, attempt, at = message
         index = slot.orders.index
         slot.begin(identity, at)
-        self._rounds.begin(time.monotonic())
+        self.expect_reports()
         self._events.append([protocol.STARTED, identity, attempt, index, at])
         if self._timeout_s is not None:
             heapq.heappush(self._timeouts, (time.monotonic() + self._timeout_s, index, identity, attempt))
@@ -220,7 +246,8 @@ class Agent:
         for slot in working:
             self._hear_out(slot)
             self._events += slot.take_reports()
-        self._rounds.looked(now_s, len(self._events) > before, bool(working))
+        running = self._ranks.fetch_reports() or bool(working)
+        self._rounds.looked(now_s, len(self._events) > before, running)
 
     _slot_says: ClassVar[dict[str, Callable[[Agent, SlotProcess, list[Any]], None]]] = {
         slot_process.LOADED: _slot_loaded,
@@ -245,17 +272,17 @@ class Agent:
                 return
             if pid == 0:
                 return
-            slot = self._by_pid.pop(pid, None)
-            if slot is not None:
-                self._bury(slot, status)
+            ended = self._children.pop(pid, None)
+            if ended is not None:
+                kill_descendants(os.getpid(), spare=frozenset(self._children))  # what it has left behind
+                ended(status)
 
     def _bury(self, slot: SlotProcess, status: int) -> None:
         if slot.results.read_fd in self._selector.get_map():
             self._hear_out(slot)  # what it told before it ended counts
         self._events += slot.take_reports()
-        self._forget(slot.results.read_fd)
-        self._forget(slot.output)
-        kill_descendants(os.getpid(), spare=frozenset(self._by_pid))
+        self.forget(slot.results.read_fd)
+        self.forget(slot.output)
         out_of_memory = slot.ran_out_of_memory()
         task = slot.current()
         if task is not None:

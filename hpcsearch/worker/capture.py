@@ -22,15 +22,17 @@ def marker(evaluation: int) -> bytes:
 
 
 class Capture:
-    """Takes a slot's output piece by piece, and writes each evaluation's to ``<evaluations>/<id>/log``.
+    """Takes a slot's output piece by piece, and writes each evaluation's to ``<evaluations>/<id>/<name>``.
 
     Args:
         evaluations: the folder of the evaluations' directories; these are made when something is printed.
         limit_bytes: how much of an evaluation's output is kept.
+        name: the file's.
     """
 
-    def __init__(self, evaluations: Path, limit_bytes: int) -> None:
+    def __init__(self, evaluations: Path, limit_bytes: int, name: str = "log") -> None:
         self._evaluations = evaluations
+        self._name = name
         self._limit_bytes = limit_bytes
         self._log: _Log | None = None
         self._evaluation = 0
@@ -66,7 +68,7 @@ class Capture:
         if self._log is not None:
             self._log.close()
         self._evaluation = identity
-        self._log = _Log(self._evaluations / str(identity) / "log", self._limit_bytes)
+        self._log = _Log(self._evaluations / str(identity) / self._name, self._limit_bytes)
 
     def _keep(self, data: bytes) -> None:
         if data and self._log is not None:

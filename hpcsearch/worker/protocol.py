@@ -22,6 +22,11 @@ STOP = "stop"  # evaluations: [id, ...], state: how they are to end by themselve
 KILL = "kill"  # evaluations: [id, ...], state: how they end
 EXIT = "exit"  # end everything, then yourself
 
+# Driver to agent, of an evaluation whose ranks are on several nodes, or several on one.
+PREPARE = "prepare"  # orders: evaluation, attempt, ports (how many to keep free), hosts ([[name, ranks], ...] or None)
+START_RANKS = "start ranks"  # orders: RankOrders
+END_RANKS = "end ranks"  # evaluation: its ranks here that have not ended, and what they met at
+
 # Agent to driver.
 HELLO = "hello"  # {host, pid, cores: [[CPU, ...], ...], gpus, memory_mb, python}: once, first
 READY = "ready"  # slot: its run function is loaded
@@ -30,6 +35,11 @@ STARTED = "started"  # id, attempt, slot, at
 ENDED = "ended"  # id, attempt, slot, state, started_at, ended_at, duration_s, objective, metadata, failure, killed_by
 REPORT = "report"  # id, attempt, step, at, metrics
 RECALLED = "recalled"  # id
+PREPARED = "prepared"  # id, attempt, this node's address, ports
+UNPREPARED = "unprepared"  # id, attempt, failure: its ranks cannot find each other
+RANK_BEGUN = "rank begun"  # id, attempt, rank, at
+RANK_ENDED = "rank ended"  # id, attempt, rank, state, started_at, ended_at, duration_s, objective, metadata, failure
+RANK_GONE = "rank gone"  # id, attempt, rank, failure, killed_by: its process; a failure where it had not told its end
 TERMINATING = "terminating"  # somebody else than the driver wants this node to end
 BEAT = "beat"  # in both directions: nothing but a sign of life
 
@@ -64,3 +74,30 @@ class Setup:
     output_limit_bytes: int
     stop_raises: bool = False
     stop_margin_s: float | None = None
+
+
+@dataclass(frozen=True)
+class RankOrders:
+    """One node's ranks of an evaluation, all of which start at once.
+
+    ``chief`` is the rank whose reports and whose output are the evaluation's.
+    """
+
+    evaluation: int
+    attempt: int
+    configuration: dict[str, Any]
+    hosts: list[str]
+    size: int
+    node_rank: int
+    chief: int
+    ranks: list[dict[str, Any]]  # Ranks
+
+
+@dataclass(frozen=True)
+class Rank:
+    """One of them, by its number in the evaluation and on its node, with what its environment gets."""
+
+    rank: int
+    local_rank: int
+    share: Share
+    environment: dict[str, str]

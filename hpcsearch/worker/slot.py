@@ -30,6 +30,7 @@ from hpcsearch.worker.capture import marker
 from hpcsearch.worker.program import as_evaluated
 from hpcsearch.worker.reports import ReportPipe, encode
 from hpcsearch.worker.stopping import Ending, SharedFlag, Stopped, ending
+from hpcsearch.worker.worldsize import in_world_of
 
 #: A configuration's message is no longer than this (bytes).
 MAX_COMMAND_BYTES = 1 << 17
@@ -61,6 +62,8 @@ class SlotOrders:
     reuse: int  # evaluations until the process ends; 0 for no limit
     stop_raises: bool = False  # whether a report of an evaluation that is stopped raises
     stop_margin_s: float | None = None  # how long before the end of its time an evaluation is told; None: as usual
+    world: context.World | None = None  # its place, where evaluations have several processes
+    valued: bool = True  # whether the run function's value is the objective
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,8 @@ def serve(orders: SlotOrders, lines: Lines, flag: SharedFlag) -> None:
         failure = {"kind": type(error).__name__, "message": error.message, "traceback": error.hint}
         outbox.send([UNLOADABLE, failure])
         return
+    if orders.world is not None:
+        run = in_world_of(orders.world.size, run, orders.valued)
     outbox.send([LOADED])
     restore, restore_streams = _Restorer(), _Streams(lines.output_fd)
     done = 0
@@ -100,6 +105,7 @@ def serve(orders: SlotOrders, lines: Lines, flag: SharedFlag) -> None:
             context.CurrentEvaluation(identity, attempt, orders.index, configuration, directory, ends_at_s),
             _reporter(reports, identity, attempt),
             ending=stop,
+            world=orders.world,
         )
         os.write(lines.output_fd, marker(identity))
         outbox.send([BEGUN, identity, attempt, time.time()])

@@ -9,7 +9,7 @@ import select
 import signal
 import socket
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,9 +49,19 @@ class SlotProcess:
         share: its cores and GPUs.
         gpu_variable: the environment variable that tells a process its GPUs.
         output_limit_bytes: how much of an evaluation's output is kept.
+        log: the name of the file where it is kept.
+        variables: what its environment gets beside that.
     """
 
-    def __init__(self, orders: slot.SlotOrders, share: Share, gpu_variable: str, output_limit_bytes: int) -> None:
+    def __init__(
+        self,
+        orders: slot.SlotOrders,
+        share: Share,
+        gpu_variable: str,
+        output_limit_bytes: int,
+        log: str = "log",
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
         self.orders = orders
         self.sent: dict[int, Task] = {}  # in the order in which they were handed over
         self.begun: Task | None = None
@@ -65,8 +75,9 @@ class SlotProcess:
         self._share = share
         self._gpu_variable = gpu_variable
         self._commands, self._unread = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._capture = Capture(Path(orders.evaluations), output_limit_bytes)
         self._early: list[Any] = []  # reports of evaluations whose beginning has not been heard of
+        self._variables = variables or {}
+        self._capture = Capture(Path(orders.evaluations), output_limit_bytes, log)
 
     def fork(self) -> None:
         """Starts the slot's process."""
@@ -186,6 +197,11 @@ class SlotProcess:
         self.begun = None
         self.pid = 0
 
+    def close(self) -> None:
+        """No process will follow: closes what evaluations wait in."""
+        self._commands.close()
+        self._unread.close()
+
     def ran_out_of_memory(self) -> bool:
         """Whether the kernel has killed something for want of memory since the process began."""
         return _oom_kills() > self._oom_kills
@@ -197,7 +213,8 @@ class SlotProcess:
             os.setpgid(0, 0)
             die_with_parent(parent)
             become_subreaper()
-            name_process(f"hpcsearch-slot{self.orders.index}")
+            place = "slot" if self.orders.world is None else "rank"
+            name_process(f"hpcsearch-{place}{self.orders.index}")
             Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE)
             _default_signals()
             os.dup2(lines.output_fd, 1)
@@ -208,6 +225,7 @@ class SlotProcess:
             os.environ.update(
                 slot_variables(self.orders.index, self._share.threads, self._share.gpus, self._gpu_variable)
             )
+            os.environ.update(self._variables)
             for stream in (sys.stdout, sys.stderr):
                 getattr(stream, "reconfigure", lambda **_: None)(line_buffering=True)
             slot.serve(self.orders, lines, self.flag)
