@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
-    from hpcsearch import tensorboard
+    from hpcsearch import experiment, tensorboard
     from hpcsearch.evaluation import Resources
     from hpcsearch.problem import HpProblem
     from hpcsearch.program import Command, command
@@ -29,6 +29,7 @@ __all__ = [
     "Stopped",
     "command",
     "evaluation",
+    "experiment",
     "num_gpus",
     "open_workflow",
     "report",
@@ -57,7 +58,7 @@ _HOMES = {
 }
 
 #: Public names that are modules.
-_MODULES = frozenset({"tensorboard"})
+_MODULES = frozenset({"experiment", "tensorboard"})
 
 #: Public functions that share their name with a submodule.
 _SHARED = frozenset({"evaluation"})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import re
 import sys
@@ -123,7 +122,7 @@ def _shared_cores(workers: int) -> str:
 
 def _free_name(workflows: Path, search: str) -> str:
     """The strategy's name, with a number behind it when it is taken."""
+    from hpcsearch.workflow.layout import free_name
+
     stem = Path(search.rpartition(":")[0] or search).stem
-    name = re.sub(r"[^A-Za-z0-9]+", "-", stem).strip("-")[:90] or "search"
-    names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
-    return next(one for one in names if not os.path.lexists(workflows / one))
+    return free_name(workflows, re.sub(r"[^A-Za-z0-9]+", "-", stem).strip("-")[:90] or "search")

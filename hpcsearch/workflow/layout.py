@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 import os
 import re
 import secrets
@@ -88,6 +89,12 @@ def check_name(name: str) -> str:
             "Use up to 100 letters, digits, dots, dashes and underscores, beginning with a letter or digit.",
         )
     return name
+
+
+def free_name(root: Path, name: str) -> str:
+    """``name``, with a number behind it when there is a workflow of that name."""
+    names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
+    return next(one for one in names if not os.path.lexists(root / one))
 
 
 def workflows_root(root: str | os.PathLike[str] | None = None) -> Path:

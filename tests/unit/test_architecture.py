@@ -41,6 +41,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         *(*BASE, "problem", "search", "workflow", "sites", "schedulers", "monitor"),
         *("allocation.plan", "worker.context", "worker.program", "settings"),
     },
+    "experiment": {*BASE, "submission", "workflow", "sites", "settings", "worker.environment"},
     "doctor": {"sites", "schedulers"},
     "project": set(),
     "cli": {
