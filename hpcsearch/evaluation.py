@@ -78,6 +78,10 @@ class Failure:
     traceback: str = ""
 
 
+#: In the metadata of an evaluation that was run for its own sake: its objective says nothing.
+NO_METRIC = "no_metric"
+
+
 @dataclass(frozen=True)
 class Result:
     """What a run function returned: its objective and whatever else it wants kept."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 from hpcsearch.errors import UsageError
 from hpcsearch.experiment import space as spaces
-from hpcsearch.experiment.place import Place, current
+from hpcsearch.experiment.place import Place, check_options, current
 from hpcsearch.experiment.result import Experiment
 from hpcsearch.experiment.running import Plan, begin
 
@@ -19,6 +20,10 @@ Values = Mapping[str, Sequence[Any]]
 
 #: What old notebooks say and nothing here needs.
 _OLD = ("local_logdir", "versioned_resources", "description", "cleanup_generations")
+
+
+#: Old names of parameters.
+_ALSO = ("popsize",)
 
 
 def _front(front: Front) -> Front:
@@ -34,6 +39,7 @@ def _front(front: Front) -> Front:
                 del options[name]
         if options.get("name") == "no-name":
             del options["name"]
+        check_options(options, (*inspect.signature(front).parameters, *_ALSO))
         return front(*arguments, **options)
 
     return cast("Front", call)

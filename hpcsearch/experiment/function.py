@@ -15,10 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hpcsearch.errors import LoadError, UsageError
-from hpcsearch.evaluation import Configuration
+from hpcsearch.errors import UsageError
+from hpcsearch.evaluation import NO_METRIC, Configuration
 from hpcsearch.reference import text_of
-from hpcsearch.runfunction import as_run_function
 
 FILE = "function.pkl"
 
@@ -30,9 +29,6 @@ from hpcsearch.experiment.function import load
 
 run = load(Path(__file__).with_name("{FILE}"))
 """
-
-#: In the metadata of an evaluation without a metric: its objective says nothing.
-NO_METRIC = "no_metric"
 
 
 @dataclass(frozen=True)
@@ -53,8 +49,7 @@ class Call:
 
     def __call__(self, configuration: Configuration, /) -> Any:
         own = arguments(configuration, self.names, self.objects)
-        call = as_run_function(self.function, self.names) if self.names else lambda _own: self.function()
-        returned = call(own)
+        returned = self.function(**own)
         return returned if self.needs_metric else _with_or_without_metric(returned)
 
 
@@ -70,18 +65,20 @@ def arguments(
 
 
 def check(function: Any, names: tuple[str, ...]) -> None:
-    """Raises LoadError when it is no function, or takes other arguments than these."""
-    if names or not callable(function):
-        as_run_function(function, names)
+    """Raises UsageError when it is no function, or takes other arguments than these."""
+    if not callable(function) or inspect.isclass(function) or inspect.iscoroutinefunction(function):
+        raise UsageError(f"{function!r} is no function that could be called.", "Give the training function first.")
+    try:
+        signature = inspect.signature(function)
+    except ValueError:  # some functions of C extensions have none
         return
     try:
-        inspect.signature(function).bind()
+        signature.bind(**dict.fromkeys(names))
     except TypeError as error:
-        raise LoadError(
-            f"{_name(function)} cannot be called without arguments: {error}.", "Give a dict with their values."
+        raise UsageError(
+            f"{_name(function)}{signature} cannot be called with {', '.join(names) or 'no arguments'}: {error}.",
+            "The keys of the dict are the names of the function's arguments.",
         ) from None
-    except ValueError:  # some functions of C extensions have no signature
-        return
 
 
 def save(call: Call, folder: Path) -> None:

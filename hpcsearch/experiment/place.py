@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -23,7 +23,6 @@ _LONGEST_S = 30 * 24 * 3600
 
 #: What is said by a parameter of its own, here or in the functions, or by the function that is called.
 _OWN = frozenset({"workflow", "problem", "run", "search", "search_arguments", "max_evals", "walltime_s", "source"})
-_OPTIONS = frozenset(one.name for one in dataclasses.fields(Request)) - _OWN
 
 
 @dataclass(frozen=True)
@@ -56,16 +55,10 @@ class Place:
         Raises:
             UsageError: nothing is called so.
         """
-        own = {one.name for one in dataclasses.fields(self)} - {"options"}
-        more = {name: value for name, value in changes.items() if name not in own}
-        for name in more:
-            if name not in _OPTIONS:
-                known = sorted(own | _OPTIONS)
-                raise UsageError(
-                    f"An experiment has no option {name!r}{did_you_mean(name, known)}.", f"Known: {', '.join(known)}."
-                )
-        changed = {name: value for name, value in changes.items() if name in own}
-        return dataclasses.replace(self, **changed, options={**self.options, **more})
+        check_options(changes)
+        own = {name: value for name, value in changes.items() if name not in _OPTIONS}
+        more = {name: value for name, value in changes.items() if name in _OPTIONS}
+        return dataclasses.replace(self, **own, options={**self.options, **more})
 
     @property
     def here(self) -> bool:
@@ -102,6 +95,19 @@ class Place:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         _entered.set(_entered.get()[:-1])
+
+
+#: Options of requests that are fields of their own here come before.
+_FIELDS = frozenset(one.name for one in dataclasses.fields(Place)) - {"options"}
+_OPTIONS = frozenset(one.name for one in dataclasses.fields(Request)) - _OWN - _FIELDS
+
+
+def check_options(given: Iterable[str], more: Iterable[str] = ()) -> None:
+    """Raises UsageError for an option that is neither one of an experiment's nor one ``more``."""
+    known = sorted(_FIELDS | _OPTIONS | set(more))
+    for name in given:
+        if name not in known:
+            raise UsageError(f"There is no option {name!r}{did_you_mean(name, known)}", f"Known: {', '.join(known)}.")
 
 
 _entered: ContextVar[tuple[Place, ...]] = ContextVar("places", default=())

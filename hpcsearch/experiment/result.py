@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from hpcsearch.evaluation import END_STATES, Configuration, State
-from hpcsearch.experiment.function import NO_METRIC, arguments
+from hpcsearch.evaluation import END_STATES, NO_METRIC, Configuration, State
+from hpcsearch.experiment.function import arguments
 from hpcsearch.experiment.space import Space
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class Experiment:
             lines.append(f"AVERAGE metric -- {average:.6g}")
         without = sum(record.state is State.FINISHED for record in records) - len(ranked)
         if without:
-            lines.append(f"{_counted(without)} returned no metric.")
+            lines.append(f"{counted(without)} returned no metric.")
         lines += _failures(records)
         lines.append(f"Total job time {_duration(records)}")
         return "\n".join(lines)
@@ -135,10 +135,11 @@ def _failures(records: list[Record]) -> list[str]:
         return []
     first = failed[0]
     said = f" The first one said: {first.failure.kind}: {first.failure.message}" if first.failure else ""
-    return [f"{_counted(len(failed))} gave no result.{said}"]
+    return [f"{counted(len(failed))} gave no result.{said}"]
 
 
-def _counted(number: int) -> str:
+def counted(number: int) -> str:
+    """``1 evaluation``, ``6 evaluations``."""
     return "1 evaluation" if number == 1 else f"{number} evaluations"
 
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hpcsearch.errors import NameTakenError, UsageError
+from hpcsearch.errors import LoadError, NameTakenError, UsageError
 from hpcsearch.experiment import function as functions
 from hpcsearch.experiment.place import Place
-from hpcsearch.experiment.result import Experiment
+from hpcsearch.experiment.result import Experiment, counted
 from hpcsearch.experiment.space import Space
 from hpcsearch.submission.api import submit_request
 from hpcsearch.submission.request import Request
@@ -80,8 +80,11 @@ def _submitted(plan: Plan, place: Place, facts: Mapping[str, Any], folder: Path)
             if attempt == _ATTEMPTS:
                 raise
             continue
+        except LoadError as error:  # of a file that the user has not seen
+            message = error.message.replace(f"{folder}/", "")
+            raise UsageError(re.sub(r"^problem\.py, line \d+: ", "", message), error.hint) from None
         if place.here:
             together = f", {request.evals_per_node} at once" if request.evals_per_node > 1 else ""
-            print(f"{plan.title}: {plan.max_evals} evaluations{together}, in {submitted.layout.root}", flush=True)
+            print(f"{plan.title}: {counted(plan.max_evals)}{together}, in {submitted.layout.root}", flush=True)
         return Experiment(plan.title, plan.direction, plan.space, submitted)
     raise AssertionError("the loop returns or raises")

@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 
 from hpcsearch.errors import AllocationError, HpcsearchError
-from hpcsearch.evaluation import State
+from hpcsearch.evaluation import NO_METRIC, State
 from hpcsearch.monitor.allocations import AllocationView, Heard, Standing
 from hpcsearch.monitor.snapshot import Snapshot, hear_schedulers, take_snapshot
 from hpcsearch.monitor.text import number
@@ -161,7 +161,9 @@ def _line(snapshot: Snapshot) -> str:
 
 def _best(snapshot: Snapshot) -> str:
     best = snapshot.best
-    return "" if best is None else f", best {number(best.objective)} (evaluation {best.id})"
+    if best is None or best.metadata.get(NO_METRIC):
+        return ""
+    return f", best {number(best.objective)} (evaluation {best.id})"
 
 
 @contextmanager
