@@ -17,7 +17,6 @@ from typing import Any
 
 from hpcsearch.errors import UsageError
 from hpcsearch.evaluation import NO_METRIC, Configuration
-from hpcsearch.reference import text_of
 
 FILE = "function.pkl"
 
@@ -75,8 +74,9 @@ def check(function: Any, names: tuple[str, ...]) -> None:
     try:
         signature.bind(**dict.fromkeys(names))
     except TypeError as error:
+        called = f"{_name(function)}({', '.join(signature.parameters)})"
         raise UsageError(
-            f"{_name(function)}{signature} cannot be called with {', '.join(names) or 'no arguments'}: {error}.",
+            f"{called} cannot be called with {', '.join(names) or 'no arguments'}: {error}.",
             "The keys of the dict are the names of the function's arguments.",
         ) from None
 
@@ -87,15 +87,9 @@ def save(call: Call, folder: Path) -> None:
     Raises:
         UsageError: something that the function refers to cannot be pickled.
     """
-    import cloudpickle
+    from hpcsearch.experiment.pickling import pickled  # which a node does without
 
-    try:
-        body = cloudpickle.dumps(call)
-    except Exception as error:  # noqa: BLE001 - whatever some object's own pickling raises
-        raise UsageError(
-            f"{_name(call.function)} cannot be sent to other processes: {text_of(error)}.",
-            "Let the function make or open such objects itself, instead of taking them from outside.",
-        ) from None
+    body = pickled(call, _name(call.function))
     search_path = [str(Path(folder).absolute()) for folder in sys.path]  # an empty one is the current folder
     (folder / FILE).write_bytes(pickle.dumps((search_path, body)))
 

@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import cloudpickle
 import numpy as np
 
 from hpcsearch.errors import UsageError
+from hpcsearch.experiment.pickling import pickled
 
 Values = Mapping[str, Any]
 
@@ -161,7 +161,7 @@ def _distinct(values: Sequence[Any]) -> tuple[list[Any], list[int]]:
     firsts: list[Any] = []
     places = []
     for value in values:
-        key = (type(value), value) if isinstance(value, _PLAIN) else cloudpickle.dumps(value)
+        key = (type(value), value) if isinstance(value, _PLAIN) else pickled(value, reprlib.repr(value))
         if key not in numbers:
             numbers[key] = len(firsts)
             firsts.append(value)
