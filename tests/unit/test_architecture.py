@@ -37,6 +37,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "schedulers": {"sites"},
     "allocation": {*BASE, "worker", "problem", "search", "workflow", "sites", "schedulers"},
     "monitor": {"evaluation", "workflow", "sites", "schedulers"},
+    "figures": {"evaluation", "workflow", "monitor"},
     "submission": {
         *(*BASE, "problem", "search", "workflow", "sites", "schedulers", "monitor"),
         *("allocation.plan", "worker.context", "worker.program", "settings"),
@@ -46,7 +47,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "project": set(),
     "cli": {
         *(*BASE, "project", "settings", "workflow", "sites", "schedulers", "monitor", "submission", "doctor"),
-        "search.registry",
+        *("search.registry", "figures"),
     },
 }
 

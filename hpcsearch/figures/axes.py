@@ -1,0 +1,83 @@
+"""Hyperparameters as axes: linear or logarithmic numbers, or categories in an order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hpcsearch.figures.study import Indices, Numbers, Study
+
+#: Positive numbers that spread further than this (greatest over least) are shown on a logarithmic axis.
+_WIDE = 100.0
+
+#: What stands where a condition left the hyperparameter out.
+INACTIVE = "inactive"
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One hyperparameter. ``positions`` are numbers for all evaluations: values, or places among ``categories``.
+
+    NaN is where it was inactive; categories have a place of their own for that.
+    """
+
+    name: str
+    positions: Numbers
+    categories: tuple[str, ...] = ()
+    log: bool = False
+
+
+def axis(study: Study, name: str) -> Axis:
+    """The axis of one hyperparameter."""
+    values = study.table.configurations[name]
+    if all(value is None or type(value) in (int, float) for value in values):
+        numbers = np.array([np.nan if value is None else float(value) for value in values], dtype=np.float64)
+        known = numbers[~np.isnan(numbers)]
+        wide = bool(len(known)) and bool(known.min() > 0) and bool(known.max() / known.min() > _WIDE)
+        return Axis(name, numbers, log=wide)
+    categories = _ordered(values)
+    places = {category: place for place, category in enumerate(categories)}
+    return Axis(name, np.array([places[shown(value)] for value in values], dtype=np.float64), categories)
+
+
+def axes(study: Study) -> list[Axis]:
+    """One for each hyperparameter that varies, by name."""
+    return [axis(study, name) for name in study.varied]
+
+
+def shown(value: Any) -> str:
+    """A value as a person reads it."""
+    if value is None:
+        return INACTIVE
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _ordered(values: Sequence[Any]) -> tuple[str, ...]:
+    """The categories by name, numbers among them by size, and last what is inactive."""
+
+    def key(value: Any) -> tuple[bool, bool, float, str]:
+        number = isinstance(value, int | float)
+        return value is None, not number, float(value) if number else 0.0, str(value)
+
+    return tuple(dict.fromkeys(shown(value) for value in sorted(set(values), key=key)))
+
+
+def ticks_of_log(positions: Numbers) -> list[float]:
+    """Powers of ten that span the positions."""
+    low, high = np.nanmin(positions), np.nanmax(positions)
+    return [float(10.0**power) for power in range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)]
+
+
+def text_of(study: Study, index: int) -> str:
+    """One evaluation's configuration in a few words."""
+    return ", ".join(f"{name}={shown(value)}" for name, value in study.configuration(index).items())
+
+
+def drawn(study: Study, points: int, best: int) -> Indices:
+    """The evaluations that are shown hyperparameter by hyperparameter: the best ones, and a draw of the rest."""
+    from hpcsearch.figures.thinning import thinned
+
+    return thinned(study.valued, points, study.ranked[:best])
