@@ -115,6 +115,18 @@ yes = click.option("--yes", "-y", is_flag=True, help="Do not ask, however many c
 wait = click.option("--wait", is_flag=True, help="Stay until the allocation has ended, and show how it goes.")
 
 
+def local_port(default: int) -> Callable[[Command], Command]:
+    """``--port``: where the page is on the reader's own machine."""
+    return click.option(
+        "--port",
+        type=click.IntRange(1, 65535),
+        default=default,
+        show_default=True,
+        metavar="PORT",
+        help="Of your own machine, for the line that is printed; nothing listens on a port here.",
+    )
+
+
 def confirm_on_terminal() -> Callable[[str], bool] | None:
     """What asks the user a question; None where nobody sits at a terminal."""
     return click.confirm if sys.stdin.isatty() and sys.stdout.isatty() else None

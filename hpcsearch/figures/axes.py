@@ -8,10 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from hpcsearch.figures.scale import logarithmic
 from hpcsearch.figures.study import Indices, Numbers, Study
-
-#: Positive numbers that spread further than this (greatest over least) are shown on a logarithmic axis.
-_WIDE = 100.0
 
 #: What stands where a condition left the hyperparameter out.
 INACTIVE = "inactive"
@@ -35,9 +33,8 @@ def axis(study: Study, name: str) -> Axis:
     values = study.table.configurations[name]
     if all(value is None or type(value) in (int, float) for value in values):
         numbers = np.array([np.nan if value is None else float(value) for value in values], dtype=np.float64)
-        known = numbers[~np.isnan(numbers)]
-        wide = bool(len(known)) and bool(known.min() > 0) and bool(known.max() / known.min() > _WIDE)
-        return Axis(name, numbers, log=wide)
+        positive = not bool(np.any(numbers <= 0))
+        return Axis(name, numbers, log=positive and logarithmic(numbers[~np.isnan(numbers)].tolist()))
     categories = _ordered(values)
     places = {category: place for place, category in enumerate(categories)}
     return Axis(name, np.array([places[shown(value)] for value in values], dtype=np.float64), categories)

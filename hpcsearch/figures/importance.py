@@ -22,7 +22,10 @@ LEAST = 20
 #: More than these are not needed for a forest, and take long.
 _MOST = 4000
 
-_FOLDS, _TREES, _REPEATS = 2, 60, 4
+_TREES, _REPEATS = 60, 4
+
+#: Few evaluations are divided into more parts, so that each forest has seen most of them.
+_FEW, _FOLDS_OF_FEW, _FOLDS = 500, 5, 2
 
 METHOD = (
     "Permutation importance (Breiman 2001) of a random forest on the ranks of the objectives, measured on evaluations "
@@ -76,7 +79,8 @@ def _cross_fitted(study: Study, known: list[Axis], used: Indices) -> tuple[np.nd
     points = np.column_stack([one.positions[used] for one in known])
     ranks = np.argsort(np.argsort(study.objective[used], kind="stable")) / len(used)
     scores, accuracies = [], []
-    for seen, unseen in KFold(_FOLDS, shuffle=True, random_state=0).split(points):
+    folds = _FOLDS_OF_FEW if len(used) < _FEW else _FOLDS
+    for seen, unseen in KFold(folds, shuffle=True, random_state=0).split(points):
         forest = _forest(known).fit(points[seen], ranks[seen])
         accuracies.append(forest.score(points[unseen], ranks[unseen]))
         found = permutation_importance(forest, points[unseen], ranks[unseen], n_repeats=_REPEATS, random_state=0)

@@ -78,7 +78,8 @@ def _sections(study: Study) -> Iterator[Section]:
     if len(drawn) and known:
         fits = known[:_PARALLEL]
         left = f" The first {_PARALLEL} of {len(known)} hyperparameters are shown." if len(known) > len(fits) else ""
-        help_ = "Drag along an axis to see those evaluations alone; drag a name to move its axis. Dark is best."
+        help_ = "Drag along an axis to see those evaluations alone; drag a name to move its axis. "
+        help_ += "Dark is best; what was inactive lies below its axis."
         figure = Figure("parallel", plots.parallel(study, fits, drawn), f"{help_} {said}{left}")
         yield Section("parallel", "Parallel coordinates", (figure,))
         each = (Figure(f"hp-{place}", plots.hyperparameter(study, one, drawn)) for place, one in enumerate(known))

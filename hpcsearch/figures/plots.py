@@ -103,7 +103,7 @@ def hyperparameter(one: study.Study, each: axes.Axis, drawn: study.Indices) -> P
         ticks = {"tickvals": list(range(len(each.categories)))}
         horizontal |= {**ticks, "ticktext": [_escaped(name[:18]) for name in each.categories]}
     elif each.log:
-        horizontal["type"] = "log"
+        horizontal |= {"type": "log", "dtick": 1, "exponentformat": "power"}
     trace = {
         "type": "scatter",
         "mode": "markers",
@@ -190,6 +190,7 @@ _LOOKS: Mapping[str, Any] = {
     "paper_bgcolor": "rgba(0,0,0,0)",
     "plot_bgcolor": "#fff",
     "hoverlabel": {"align": "left"},
+    "modebar": {"bgcolor": "rgba(255,255,255,0.7)", "color": "#aaa", "activecolor": BEST},
 }
 _AXIS: Mapping[str, Any] = {"gridcolor": "#e6e6e6", "zeroline": False, "linecolor": "#999", "ticks": "outside"}
 

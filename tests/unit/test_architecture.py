@@ -38,6 +38,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "allocation": {*BASE, "worker", "problem", "search", "workflow", "sites", "schedulers"},
     "monitor": {"evaluation", "workflow", "sites", "schedulers"},
     "figures": {"evaluation", "workflow", "monitor"},
+    "dashboards": {"evaluation", "workflow", "tensorboard", "figures.scale"},
     "submission": {
         *(*BASE, "problem", "search", "workflow", "sites", "schedulers", "monitor"),
         *("allocation.plan", "worker.context", "worker.program", "settings"),
@@ -47,7 +48,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "project": set(),
     "cli": {
         *(*BASE, "project", "settings", "workflow", "sites", "schedulers", "monitor", "submission", "doctor"),
-        *("search.registry", "figures"),
+        *("search.registry", "figures", "dashboards"),
     },
 }
 

@@ -1,0 +1,31 @@
+"""``hpcsearch dashboard``: optuna-dashboard over a workflow."""
+
+from __future__ import annotations
+
+import click
+
+from hpcsearch.cli import options
+
+_REFRESH_S = 5.0
+
+
+@click.command("dashboard")
+@options.workflow
+@options.local_port(8080)
+@options.root
+def command(workflow: str, port: int, root: str | None) -> None:
+    """Show the workflow WF (a name or a path), running or ended, in optuna-dashboard, until Ctrl-C.
+
+    It is served on a Unix socket that you alone can connect to. The line to type on your own machine is printed.
+    """
+    from hpcsearch.dashboards.serving import how_to_reach, private_folder, read_only, require, serve
+    from hpcsearch.workflow.layout import find_layout
+
+    require("dashboard", "optuna_dashboard", "waitress")
+    layout = find_layout(workflow, root)
+    from hpcsearch.dashboards.optuna_mirror import OptunaMirror
+
+    mirror = OptunaMirror(layout)
+    with private_folder() as folder:
+        announce = how_to_reach(folder, port)
+        serve(read_only(mirror.application), folder, mirror.refresh, _REFRESH_S, lambda: click.echo(announce))
