@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from hpcsearch import schedulers
+from hpcsearch import horovod, schedulers
 from hpcsearch.doctor.filesystem import check_folder
 from hpcsearch.doctor.finding import Finding, failed, look, ok
 from hpcsearch.errors import HpcsearchError
@@ -211,6 +211,15 @@ def gpu_devices() -> list[str]:
     return []
 
 
+def _horovod(_setting: Setting) -> Finding:
+    if not horovod.is_installed():
+        return ok("Horovod", "It is not installed, and only --data-parallel horovod needs it.")
+    try:
+        return ok("Horovod", f"{horovod.build()}.")
+    except horovod.HorovodError as error:
+        return look("Horovod", error.message, f"{error.hint}.")
+
+
 _CHECKS: Mapping[str, Callable[[Setting], Finding]] = {
     "scheduler": _scheduler,
     "environment": _variables,
@@ -218,4 +227,5 @@ _CHECKS: Mapping[str, Callable[[Setting], Finding]] = {
     "database": _database,
     "launcher": _launcher,
     "GPUs": _gpus,
+    "Horovod": _horovod,
 }

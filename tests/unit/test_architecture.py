@@ -41,10 +41,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "dashboards": {"evaluation", "workflow", "tensorboard", "figures.scale"},
     "submission": {
         *(*BASE, "problem", "search", "workflow", "sites", "schedulers", "monitor"),
-        *("allocation.plan", "worker.context", "worker.program", "settings"),
+        *("allocation.plan", "worker.context", "worker.program", "settings", "horovod"),
     },
     "experiment": {*BASE, "submission", "workflow", "sites", "settings", "worker.environment"},
-    "doctor": {"sites", "schedulers"},
+    "horovod": {"schedulers.command"},
+    "doctor": {"sites", "schedulers", "horovod"},
     "project": set(),
     "cli": {
         *(*BASE, "project", "settings", "workflow", "sites", "schedulers", "monitor", "submission", "doctor"),

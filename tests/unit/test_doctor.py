@@ -10,10 +10,17 @@ from pathlib import Path
 import pytest
 from pbs_recorded import RECORDED
 
+from hpcsearch import horovod
 from hpcsearch.cli import doctor as doctor_command
 from hpcsearch.cli.main import run
 from hpcsearch.doctor import Finding, Verdict, checks, examine, filesystem
 from hpcsearch.errors import SchedulerError
+
+
+@pytest.fixture(autouse=True)
+def without_horovod(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To ask it takes seconds each time; test_horovod.py does."""
+    monkeypatch.setattr(horovod, "is_installed", lambda: False)
 
 
 def findings(site: str | None, root: Path, **environment: str) -> dict[str, Finding]:
@@ -56,6 +63,7 @@ def test_a_machine_without_a_scheduler_is_well(commands: Path, tmp_path: Path) -
         "database",
         "launcher",
         "GPUs",
+        "Horovod",
     ]
     assert {each.verdict for each in found.values()} <= {Verdict.OK, Verdict.LOOK}
     assert found["site"].text.startswith("local (local). No site file describes")
