@@ -16,11 +16,11 @@ from typing import Any
 from common import median, table
 
 from hpcsearch.allocation.executor import Ended
+from hpcsearch.allocation.executors import Executors
 from hpcsearch.allocation.launch import Host, hosts
 from hpcsearch.allocation.loop import Loop
 from hpcsearch.allocation.nodes import Placement
 from hpcsearch.allocation.plan import Launch, Plan
-from hpcsearch.allocation.slots import SlotExecutor
 from hpcsearch.evaluation import Evaluation
 
 
@@ -72,7 +72,7 @@ def up_s(folder: Path, launch: Launch, nodes: list[Host]) -> list[float]:
         bind=False,
     )
     loop, watcher = Loop(), Watcher()
-    executor = SlotExecutor(loop, plan, nodes, 600.0, watcher)
+    executor = Executors(loop, plan, nodes, 600.0, watcher)
     while len(watcher.up_s) < len(nodes):
         loop.turn()
     executor.close()

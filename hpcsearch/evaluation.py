@@ -99,3 +99,4 @@ class Evaluation:
     attempt: int = 0
     failures: int = 0  # attempts that count: FAILED and LOST
     resources: Resources = Resources()
+    program: Mapping[str, Any] | None = None  # the command to launch, where the run function gives one

@@ -9,15 +9,32 @@ import inspect
 import math
 import reprlib
 from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from hpcsearch.errors import HpcsearchError, LoadError
-from hpcsearch.evaluation import Configuration, Failure, Result
+from hpcsearch.evaluation import Configuration, Failure, Resources, Result
 from hpcsearch.reference import Reference, load, text_of, user_traceback
 
-__all__ = ["BadResultError", "Reference", "RunFunction", "as_run_function", "failure_from", "load", "normalise"]
+__all__ = [
+    "BadResultError",
+    "Reference",
+    "RunFunction",
+    "as_run_function",
+    "failure_from",
+    "is_sized",
+    "load",
+    "normalise",
+    "resources",
+    "resources_of",
+]
 
 RunFunction = Callable[[Configuration], Any]
+
+_Run = TypeVar("_Run", bound=Callable[..., Any])
+Sizer = Callable[[Configuration], Resources]
+
+#: Where a run function carries what says what each configuration needs.
+_SIZER = "__hpcsearch_resources__"
 
 _RUN_FORMS = "write run(config), which gets the configuration as a dict, or a parameter for every hyperparameter"
 _RESULT_FORMS = "return a number, or a dict with the number under 'objective'"
@@ -97,6 +114,40 @@ def failure_from(exc: BaseException) -> Failure:
     else:
         message = exc.message if isinstance(exc, HpcsearchError) else text_of(exc)
     return Failure(type(exc).__name__, message, getattr(exc, "details", "") or user_traceback(exc))
+
+
+def resources(sizer: Sizer) -> Callable[[_Run], _Run]:
+    """Has a run function say what each evaluation needs: ``@hpcsearch.resources(lambda config: Resources(...))``.
+
+    Args:
+        sizer: called with a configuration, before it is placed; in a process that is not the one which will run it.
+    """
+
+    def decorate(run: _Run) -> _Run:
+        setattr(run, _SIZER, sizer)
+        return run
+
+    return decorate
+
+
+def is_sized(run: Any) -> bool:
+    """Whether a run function says what each evaluation needs."""
+    return hasattr(run, _SIZER)
+
+
+def resources_of(run: Any, configuration: Configuration, default: Resources) -> tuple[Resources, None]:
+    """What an evaluation needs.
+
+    Raises:
+        BadResultError: the run function says something else than Resources.
+    """
+    if not is_sized(run):
+        return default, None
+    needed = getattr(run, _SIZER)(dict(configuration))
+    if not isinstance(needed, Resources):
+        message = f"the run function's resources are {_shown(needed)}, not Resources"
+        raise BadResultError(message, "return hpcsearch.Resources(nodes=..., ranks_per_node=..., cores=..., gpus=...)")
+    return needed, None
 
 
 def _as_is(obj: Callable[..., Any]) -> RunFunction:

@@ -16,18 +16,18 @@ from typing import Any
 from hpcsearch.allocation import launch, shrunk
 from hpcsearch.allocation.clock import Clock, deadline_at
 from hpcsearch.allocation.durations import Durations
-from hpcsearch.allocation.executor import Ended, Executor
+from hpcsearch.allocation.executor import Ended
+from hpcsearch.allocation.executors import Executors
 from hpcsearch.allocation.fleet import Fleet
 from hpcsearch.allocation.loop import Loop
 from hpcsearch.allocation.nodes import Placement
 from hpcsearch.allocation.plan import Plan
 from hpcsearch.allocation.recording import RECORDER_DIED, Outcome, Recording
-from hpcsearch.allocation.slots import SlotExecutor
 from hpcsearch.allocation.successes import Successes
 from hpcsearch.allocation.supply import Supply
 from hpcsearch.allocation.underway import UnderWay
 from hpcsearch.errors import AllocationError, LeaseLostError, SmokeError
-from hpcsearch.evaluation import Evaluation, State
+from hpcsearch.evaluation import Evaluation, Failure, State
 from hpcsearch.workflow.layout import Layout
 
 log = logging.getLogger(__name__)
@@ -83,7 +83,7 @@ class Driver:
         gone = shrunk.recall(Layout(Path(plan.directory)).allocation(plan.allocation))
         hosts = [host for host in launch.hosts(plan.launch) if host.name not in gone]
         # The agents first: they come up while the database is opened.
-        self._executor: Executor = SlotExecutor(self._loop, plan, hosts, self._clock.time_left_s, self)
+        self._executor = Executors(self._loop, plan, hosts, self._clock.time_left_s, self)
         self._recording = Recording(self._loop, plan, ends_at, self)
         self._fleet = Fleet(self._loop, plan, [host.name for host in hosts], self._executor, self._recording)
         # There are none before the database is open.
@@ -203,6 +203,10 @@ class Driver:
     def reported(self, evaluation: Evaluation, step: float | None, at: float, metrics: Mapping[str, Any]) -> None:
         self._recording.reported(evaluation, step, at, metrics)
 
+    def _refused(self, evaluation: Evaluation, failure: Failure) -> None:
+        if self._under_way is not None:
+            self._under_way.refuse(evaluation, failure)
+
     def _test_failed(self, evaluation: Evaluation, end: Ended) -> None:
         how = "had not ended when the walltime did" if end.state is State.INTERRUPTED else end.in_words
         why = f"the smoke test failed: evaluation {evaluation.id} {how}"
@@ -219,7 +223,14 @@ class Driver:
         durations = Durations(reversed(message["durations"]))
         self._clock.use(durations)
         self._supply = Supply(
-            self._loop, plan, self._recording, workflow, waiting, message["ended"] == 0, self._search_failed
+            self._loop,
+            plan,
+            self._recording,
+            workflow,
+            waiting,
+            message["ended"] == 0,
+            self._search_failed,
+            self._refused,
         )
         self._under_way = UnderWay(
             self._loop,
@@ -295,6 +306,9 @@ class Driver:
             self._finished = True
             self._outcome = under_way.end
             self._close()
+        elif under_way.stuck:
+            self._error = AllocationError(f"No evaluation can run any more: {under_way.stuck}.")
+            self._drain(under_way.stuck)
         elif not self._clock.may_start():
             self._drain("no evaluation can finish in the walltime that is left")
 

@@ -76,7 +76,7 @@ class Listener(Protocol):
 
 
 class Executor(Protocol):
-    """Starts and kills evaluations. All calls return at once; what comes of them is told to the listener."""
+    """One way of running evaluations. All calls return at once; what comes of them is told to the listener."""
 
     def start(self, evaluation: Evaluation, placement: Placement) -> None:
         """Sends an evaluation to its place."""
@@ -90,8 +90,5 @@ class Executor(Protocol):
     def dispatch(self) -> None:
         """Sends off what was started since the last call."""
 
-    def empty(self, nodes: Iterable[str]) -> None:
-        """Ends everything on nodes that take no more evaluations."""
-
     def close(self) -> None:
-        """Ends all processes on all nodes."""
+        """Ends whatever of its own is left."""

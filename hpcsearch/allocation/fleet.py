@@ -9,14 +9,17 @@ from typing import Any
 
 from hpcsearch.allocation import release
 from hpcsearch.allocation.durations import Durations
-from hpcsearch.allocation.executor import Ended, Executor
+from hpcsearch.allocation.executor import Ended
+from hpcsearch.allocation.executors import Executors
 from hpcsearch.allocation.loop import Loop
+from hpcsearch.allocation.needs import Needs
 from hpcsearch.allocation.nodes import NodeTable, Placement
 from hpcsearch.allocation.plan import Plan
 from hpcsearch.allocation.quarantine import Quarantine, Verdict
 from hpcsearch.allocation.recording import Recording
 from hpcsearch.allocation.tail import Tail
-from hpcsearch.evaluation import State
+from hpcsearch.errors import AllocationError
+from hpcsearch.evaluation import Resources, State
 
 log = logging.getLogger(__name__)
 
@@ -37,8 +40,10 @@ class Fleet:
         recording: where it is recorded.
     """
 
-    def __init__(self, loop: Loop, plan: Plan, names: Sequence[str], executor: Executor, recording: Recording) -> None:
+    def __init__(self, loop: Loop, plan: Plan, names: Sequence[str], executor: Executors, recording: Recording) -> None:
         self.table = NodeTable()
+        self.needs = Needs(len(names), plan.evals_per_node)
+        self._first = names[0]
         self._began_at = time.time()
         self._slots_planned = plan.evals_per_node
         self._executor = executor
@@ -55,6 +60,7 @@ class Fleet:
     def up(self, name: str, facts: Mapping[str, Any], slots: int) -> None:
         """A node can take evaluations."""
         self.table.add(name, slots)
+        self.needs.node_up(facts)
         self._busy_s.setdefault(name, 0.0)
         self._recording.node(
             name,
@@ -79,13 +85,27 @@ class Fleet:
         if self._release is not None:
             self._release.emptied(name)
 
-    def take(self, node: str, end: Ended) -> None:
-        """An evaluation ended there: the node has worked, and may show that it fails whatever is run on it."""
-        if end.duration_s is not None:
-            self._busy_s[node] = self._busy_s.get(node, 0.0) + end.duration_s
-        self._quarantine.take(node, end.state)
+    @property
+    def left(self) -> int:
+        """How many nodes are there still, or are still to come up."""
+        return len(self._left)
+
+    def slots_of(self, resources: Resources) -> int:
+        """How many slots such an evaluation takes, on all its nodes."""
+        try:
+            need = self.needs.of(resources)
+        except AllocationError:
+            return 1  # none of them will run
+        return need.nodes * need.on(self._slots_planned)
+
+    def take(self, placement: Placement, end: Ended) -> None:
+        """An evaluation ended there: its nodes have worked, and may show that they fail whatever is run on them."""
+        for slot in placement.slots:
+            self._busy_s[slot.node] = self._busy_s.get(slot.node, 0.0) + (end.duration_s or 0.0)
+        for node in placement.nodes:
+            self._quarantine.take(node, end.state)
         if end.state is State.FAILED or self.table.resting:
-            self._judge({node, *self.table.resting})
+            self._judge({*placement.nodes, *self.table.resting})
 
     def _judge(self, names: set[str]) -> None:
         for name in names & self.table.nodes.keys():
@@ -144,6 +164,20 @@ class Fleet:
         if not self.shrinks:
             return None
         return self._tail.takers(self.table, running, left, durations, time.monotonic())
+
+    def takers_of_nodes(self, nodes: float) -> list[str] | None:
+        """The nodes that take the last evaluations, where these take so many nodes; None as long as all do.
+
+        Those that are idle are kept as far as they are needed, the first one first, for it cannot go.
+        """
+        if not self.shrinks:
+            return None
+        idle = [name for name, node in self.table.nodes.items() if node.idle]
+        if nodes >= len(idle):
+            return None
+        idle.sort(key=lambda name: name != self._first)
+        kept = idle[: int(nodes)]
+        return [*kept, *(name for name, node in self.table.nodes.items() if not node.idle)] or [self._first]
 
     def give_back(self, takers: Sequence[str] | None, running: Running, durations: Durations) -> None:
         """Gives back the idle nodes that are not among those that take what is left, and those that were set aside."""

@@ -14,10 +14,37 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class Placement:
-    """Where an evaluation runs: a slot of a node."""
+    """Where an evaluation runs: a slot of a node, and ``others``, of this node or of more, where one is not enough."""
 
     node: str
     slot: int
+    others: tuple[Placement, ...] = ()
+
+    @property
+    def slots(self) -> tuple[Placement, ...]:
+        """All its slots, each by itself."""
+        return (Placement(self.node, self.slot), *self.others) if self.others else (self,)
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """Its nodes, each once, the first one first."""
+        return tuple(dict.fromkeys(one.node for one in self.slots))
+
+
+@dataclass(frozen=True)
+class Need:
+    """What an evaluation takes: so many slots on each of so many nodes; ``slots`` 0 stands for all of a node."""
+
+    nodes: int = 1
+    slots: int = 1
+
+    @property
+    def single(self) -> bool:
+        return self.nodes == 1 and self.slots == 1
+
+    def on(self, slots: int) -> int:
+        """How many slots it takes of a node that has so many."""
+        return self.slots or slots
 
 
 def plan_slots(cores: Sequence[Sequence[int]], gpus: Sequence[str], slots: int, bind: bool) -> list[Share]:
@@ -92,6 +119,10 @@ class Node:
     @property
     def idle(self) -> bool:
         return not any(self.loads)
+
+    def free_slots(self) -> list[Placement]:
+        """Those that could take something at once."""
+        return [one for one in self.open if self.loads[one.slot] == 0]
 
 
 class NodeTable:
@@ -176,8 +207,42 @@ class NodeTable:
                     return placement
         return None
 
+    def could_take(self, need: Need) -> bool:
+        """Whether there would be room if nothing ran."""
+        return sum(node.slots >= max(1, need.slots) for node in self.nodes.values()) >= need.nodes
+
+    def fits(self, need: Need, names: Iterable[str]) -> list[str]:
+        """Those of these nodes that have room for their part of an evaluation now, those with the least first."""
+        free = {}
+        for name in names:
+            node = self.nodes.get(name)
+            if node is not None and name not in self.resting and node.slots:
+                free[name] = node.free
+        return sorted(
+            (name for name, count in free.items() if count >= max(1, need.on(self.nodes[name].slots))),
+            key=free.__getitem__,
+        )
+
+    def place_wide(self, need: Need, names: Iterable[str]) -> Placement | None:
+        """Slots for an evaluation that takes several, on these nodes; None when they are not free together."""
+        fitting = self.fits(need, names)
+        if len(fitting) < need.nodes:
+            return None
+        order = {name: number for number, name in enumerate(self.nodes)}
+        taken: list[Placement] = []
+        for name in sorted(fitting[: need.nodes], key=order.__getitem__):
+            node = self.nodes[name]
+            taken += node.free_slots()[: need.on(node.slots)]
+        for placement in taken:
+            self._move(placement, 0, 1)
+        return Placement(taken[0].node, taken[0].slot, tuple(taken[1:]))
+
     def leave(self, placement: Placement) -> None:
-        """An evaluation is no longer on its slot."""
+        """An evaluation is no longer where it was."""
+        for one in placement.slots:
+            self._leave(one)
+
+    def _leave(self, placement: Placement) -> None:
         node = self.nodes.get(placement.node)
         if node is None:
             return

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from hpcsearch.errors import AllocationError
-from hpcsearch.evaluation import Configuration
+from hpcsearch.evaluation import Configuration, Resources
 
 #: Bytes of an evaluation's output that are kept: the first half and the last half.
 OUTPUT_LIMIT_BYTES = 10_000_000
@@ -51,6 +51,11 @@ class Plan:
     reserved_cores: tuple[int, ...] = ()  # CPUs that belong to the system
     gpu_order: tuple[int, ...] = ()  # GPU numbers in the order of the cores next to them
     evals_per_node: int = 1
+    nodes_per_eval: int = 1
+    ranks_per_node: int = 1
+    threads_per_rank: int = 0  # 0: an even share of the cores
+    gpus_per_rank: int = 0  # 0: an even share of the GPUs
+    sized: bool = False  # whether evaluations say themselves what they need
     bind: bool = True
     slot_reuse: str = "auto"  # auto, always, never, or a number of evaluations
     eval_timeout_s: float | None = None
@@ -62,6 +67,27 @@ class Plan:
     grace_s: float = 10.0  # kept free at the end of the walltime, to kill, record and close
     output_limit_bytes: int = OUTPUT_LIMIT_BYTES
     spares: tuple[Configuration, ...] = ()  # for slots that would be idle until the search is up
+
+    @property
+    def resources(self) -> Resources:
+        """What an evaluation needs that says nothing else."""
+        return Resources(self.nodes_per_eval, self.ranks_per_node, self.threads_per_rank, self.gpus_per_rank)
+
+    @property
+    def at_once(self) -> int:
+        """How many evaluations run at the same time, where each needs as much as the plan says."""
+        return self.nodes * self.evals_per_node if self.nodes_per_eval == 1 else self.nodes // self.nodes_per_eval
+
+    @property
+    def all_alike(self) -> bool:
+        """Whether each evaluation takes one slot."""
+        named = self.threads_per_rank or self.gpus_per_rank
+        return not (self.sized or named or self.nodes_per_eval > 1)
+
+    @property
+    def uses_slots(self) -> bool:
+        """Whether evaluations are single processes in slots, so that these are started at once."""
+        return self.job_mode == "serial"
 
     def save(self, path: Path) -> None:
         """Writes the plan."""

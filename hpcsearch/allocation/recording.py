@@ -87,7 +87,8 @@ class Recording:
     # ---- what happened
 
     def started(self, evaluation: Evaluation, placement: Placement, at: float) -> None:
-        self._add("started", [evaluation.id, evaluation.attempt, placement.node, placement.slot, at])
+        nodes = _nodes(placement)
+        self._add("started", [evaluation.id, evaluation.attempt, placement.node, placement.slot, nodes, at])
 
     def ended(self, evaluation: Evaluation, placement: Placement, end: Ended, final: bool) -> None:
         """An attempt ended; ``final`` when no other will follow."""
@@ -99,6 +100,7 @@ class Recording:
                 evaluation.attempt,
                 placement.node,
                 placement.slot,
+                _nodes(placement),
                 end.state.value,
                 evaluation.failures,
                 end.started_at,
@@ -221,6 +223,11 @@ class Recording:
             self._closed = True
             status = self._peer.stop(1.0)
             self._listener.recorder_failed(RECORDER_DIED, f"the recorder ended with status {status}")
+
+
+def _nodes(placement: Placement) -> str | None:
+    """All nodes of an evaluation that has several."""
+    return ",".join(placement.nodes) if placement.others else None
 
 
 _MESSAGES: Mapping[str, Callable[[Recording, dict[str, Any]], None]] = {

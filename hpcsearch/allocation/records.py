@@ -24,12 +24,13 @@ BUSY = "busy"  # reason, for_s: the database does not take writes; the recorder 
 CLOSED = "closed"
 FAILED = "failed"  # kind, message, hint: the recorder has ended
 
-STARTED_COLUMNS = ("evaluation", "attempt", "node", "slot", "started_at")
+STARTED_COLUMNS = ("evaluation", "attempt", "node", "slot", "nodes", "started_at")
 ENDED_COLUMNS = (
     "evaluation",
     "attempt",
     "node",
     "slot",
+    "nodes",
     "state",
     "failures",
     "started_at",

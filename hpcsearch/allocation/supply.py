@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
 import time
@@ -14,7 +15,8 @@ from hpcsearch.allocation.loop import Loop
 from hpcsearch.allocation.plan import Plan
 from hpcsearch.allocation.proposals import Proposals, Stock
 from hpcsearch.allocation.recording import Outcome, Recording
-from hpcsearch.evaluation import Configuration, Evaluation
+from hpcsearch.allocation.sizing import Sizing
+from hpcsearch.evaluation import Configuration, Evaluation, Failure
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +53,7 @@ class Supply:
         unfinished: what waits in the database.
         fresh: whether nothing has ended yet.
         on_failed: called with a sentence when there is no search any more.
+        on_refused: called with an evaluation whose needs cannot be told, and why.
     """
 
     def __init__(
@@ -62,16 +65,20 @@ class Supply:
         unfinished: Sequence[Evaluation],
         fresh: bool,
         on_failed: Callable[[str], None],
+        on_refused: Callable[[Evaluation, Failure], None],
     ) -> None:
         self._recording = recording
-        self._pool = deque(unfinished)
+        self._resources = plan.resources
+        self._pool: deque[Evaluation] = deque()
+        self._sizing = Sizing(loop, plan, self._pool.append, on_refused) if plan.sized else None
+        self._take_in(unfinished)
         self._claiming: deque[Configuration] = deque()
         self._asked_at: deque[tuple[int, float]] = deque()
         self._stock = Stock()
         limit = workflow["max_evals"]
         self._budget_left: float = math.inf if limit is None else max(0, limit - workflow["claimed"])
         #: A search with one slot and a seed gives the same configurations each time.
-        self._repeatable = plan.evals_per_node * plan.nodes == 1 and workflow["seed"] is not None
+        self._repeatable = plan.at_once == 1 and workflow["seed"] is not None
         #: What the search may come to the end of.
         self._whole = "grid" if workflow["search"] == "grid" else "search space"
         known = [evaluation.configuration for evaluation in unfinished]
@@ -93,6 +100,15 @@ class Supply:
         self._stock.used(1)
         return self._pool.popleft()
 
+    def first(self, count: int) -> list[Evaluation]:
+        """The next ones, so many where there are as many."""
+        return list(itertools.islice(self._pool, count))
+
+    def take_out(self, evaluation: Evaluation) -> None:
+        """Takes one of the next ones out of its turn."""
+        self._stock.used(1)
+        self._pool.remove(evaluation)
+
     def put_back(self, evaluation: Evaluation) -> None:
         """It has not begun: it is the next again."""
         self._pool.appendleft(evaluation)
@@ -103,8 +119,8 @@ class Supply:
 
     @property
     def coming(self) -> int:
-        """Configurations that were asked for, or are being claimed."""
-        return self._proposals.outstanding + len(self._claiming)
+        """Configurations that were asked for, are being claimed, or whose needs are being asked for."""
+        return self._proposals.outstanding + len(self._claiming) + len(self._sizing or ())
 
     @property
     def left(self) -> float:
@@ -121,8 +137,18 @@ class Supply:
         return f"every configuration of the {self._whole} has been evaluated" if self._proposals.exhausted else ""
 
     def close(self) -> None:
-        """Ends the search's process."""
+        """Ends the search's process, and the one that asks what evaluations need."""
         self._proposals.close()
+        if self._sizing is not None:
+            self._sizing.close()
+
+    def _take_in(self, evaluations: Sequence[Evaluation]) -> None:
+        if self._sizing is not None:
+            self._sizing.ask(evaluations)
+            return
+        for evaluation in evaluations:
+            evaluation.resources = self._resources
+        self._pool.extend(evaluations)
 
     # ---- keeping it filled
 
@@ -172,7 +198,7 @@ class Supply:
 
     def claimed(self, evaluations: list[Evaluation], full: bool) -> None:
         """These are PROPOSED now; ``full`` tells that the budget had no room for the others."""
-        self._pool.extend(evaluations)
+        self._take_in(evaluations)
         self._budget_left -= len(evaluations)
         for _ in evaluations:
             self._claiming.popleft()
@@ -191,5 +217,6 @@ class Supply:
 
     def history(self, outcomes: list[Outcome], last: bool, running: Collection[Evaluation]) -> None:
         """A page of what had ended before the search's process began; with the last one it learns what is under way."""
-        under_way = [evaluation.configuration for evaluation in (*running, *self._pool)]
+        sized = self._sizing.evaluations if self._sizing is not None else ()
+        under_way = [evaluation.configuration for evaluation in (*running, *self._pool, *sized)]
         self._proposals.inform(outcomes, last, [*under_way, *self._claiming, *self._recording.unsettled])

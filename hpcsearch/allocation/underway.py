@@ -6,18 +6,21 @@ import math
 import signal
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 from hpcsearch.allocation.durations import Durations
-from hpcsearch.allocation.executor import Ended, Executor
+from hpcsearch.allocation.executor import Ended
+from hpcsearch.allocation.executors import Executors
 from hpcsearch.allocation.fleet import Fleet
 from hpcsearch.allocation.loop import Loop
-from hpcsearch.allocation.nodes import Placement
+from hpcsearch.allocation.nodes import Need, Placement
+from hpcsearch.allocation.packing import LOOK, Packing
 from hpcsearch.allocation.plan import Plan
 from hpcsearch.allocation.recording import Recording
 from hpcsearch.allocation.successes import Successes
 from hpcsearch.allocation.supply import Demand, Supply
-from hpcsearch.evaluation import COUNTED_STATES, Evaluation, State, check_transition
+from hpcsearch.errors import AllocationError
+from hpcsearch.evaluation import COUNTED_STATES, Evaluation, Failure, State, check_transition
 
 #: Evaluations shorter than this (seconds, median) have the next ones waiting at their slot.
 PREFETCH_BELOW_S = 0.1
@@ -28,6 +31,8 @@ STUCK_FACTOR, STUCK_AT_LEAST_S = 5.0, 0.1
 #: A death by one of these may be the scheduler ending everything: it is judged after so long (seconds).
 ENDING_SIGNALS = frozenset({signal.SIGTERM, signal.SIGKILL, signal.SIGINT, signal.SIGHUP})
 VERDICT_AFTER_S = 1.0
+#: Where an evaluation was that no node could take.
+NOWHERE = Placement("", -1)
 
 
 @dataclass
@@ -59,7 +64,7 @@ class UnderWay:
         self,
         loop: Loop,
         plan: Plan,
-        executor: Executor,
+        executor: Executors,
         fleet: Fleet,
         recording: Recording,
         supply: Supply,
@@ -77,6 +82,8 @@ class UnderWay:
         self._durations = durations
         self._on_test_failed = on_test_failed
         self._sent: dict[int, Sent] = {}
+        self._packing = Packing(fleet.table)
+        self._largest = plan.resources.nodes  # nodes that an evaluation has asked for, at most
         self.terminating = False  # somebody else is ending the allocation: what dies now was interrupted
         loop.call_later(STUCK_AT_LEAST_S, self._take_back_stuck)
 
@@ -111,17 +118,59 @@ class UnderWay:
         if table.resting and not self._sent:
             table.wake(*table.resting)  # nothing runs whose end could tell more
         room = self._successes.room(len(self._sent))
-        depth = self._depth()
         takers = self.takers(self.left)
+        if not self._plan.all_alike:
+            self._pack(room, takers)
+            return
+        depth = self._depth()
         while supply and room > 0:
             placement = table.place(depth) if takers is None else table.place_on(takers)
             if placement is None:
                 return
-            evaluation = supply.take()
-            evaluation.attempt += 1
-            self._sent[evaluation.id] = Sent(evaluation, placement)
-            self._executor.start(evaluation, placement)
+            self._send(supply.take(), placement)
             room -= 1
+
+    def _pack(self, room: float, takers: list[str] | None) -> None:
+        """The same where evaluations take different amounts of the allocation, or more than a slot."""
+        while room > 0 and self._fleet.table.free:
+            waiting = self._waiting()
+            found = self._packing.next([(evaluation.id, need) for evaluation, need in waiting], takers)
+            if found is None:
+                return
+            position, placement = found
+            evaluation = waiting[position][0]
+            self._supply.take_out(evaluation)
+            self._send(evaluation, placement)
+            room -= 1
+
+    def _waiting(self) -> list[tuple[Evaluation, Need]]:
+        """Those that wait and could run on the nodes that are up; those that no node could ever take have failed."""
+        waiting = []
+        for evaluation in self._supply.first(LOOK):
+            try:
+                need = self._fleet.needs.of(evaluation.resources)
+            except AllocationError as error:
+                self._supply.take_out(evaluation)
+                self.refuse(evaluation, Failure("NoRoom", error.message))
+                continue
+            self._largest = max(self._largest, need.nodes)
+            if self._fleet.table.could_take(need):
+                waiting.append((evaluation, need))
+        return waiting
+
+    def _send(self, evaluation: Evaluation, placement: Placement) -> None:
+        evaluation.attempt += 1
+        self._sent[evaluation.id] = Sent(evaluation, placement)
+        self._executor.start(evaluation, placement)
+
+    @property
+    def stuck(self) -> str:
+        """Why nothing that waits can run on the nodes that are left; empty as long as something may."""
+        if self._sent or self._plan.all_alike or not self._supply:
+            return ""
+        wanted = min(evaluation.resources.nodes for evaluation in self._supply.first(LOOK))
+        left = self._fleet.left
+        return "" if wanted <= left else f"each evaluation that waits takes {wanted} nodes or more, and {left} are left"
 
     def _depth(self) -> int:
         """How many evaluations a slot may be sent: the next ones wait there only while evaluations are short."""
@@ -137,9 +186,11 @@ class UnderWay:
         """What the slots need."""
         table = self._fleet.table
         takers = self.takers(self.left)
+        free = table.free if takers is None else table.free_on(takers)
+        each = self._fleet.slots_of(self._plan.resources)
         return Demand(
-            slots=table.slots,
-            free=table.free if takers is None else table.free_on(takers),
+            slots=table.slots // each,
+            free=free // each,
             busy=len(self._sent),
             median_s=self._durations.quantile(0.5),
             room=self._successes.left(len(self._sent)),
@@ -147,6 +198,8 @@ class UnderWay:
 
     def takers(self, left: float) -> list[str] | None:
         """The nodes that take so many evaluations, the last ones; None as long as all do."""
+        if not self._plan.all_alike:
+            return self._fleet.takers_of_nodes(left * self._largest)
         return self._fleet.takers(self._where(), left, self._durations)
 
     def give_back(self, left: float) -> None:
@@ -155,7 +208,8 @@ class UnderWay:
             self._fleet.give_back(self.takers(left), self._where(), self._durations)
 
     def _where(self) -> Iterator[tuple[Placement, float | None]]:
-        return ((sent.placement, sent.begun_s) for sent in self._sent.values() if not sent.judged_later)
+        running = (sent for sent in self._sent.values() if not sent.judged_later)
+        return ((slot, sent.begun_s) for sent in running for slot in sent.placement.slots)
 
     def recall(self) -> None:
         """Takes back those that have not begun."""
@@ -184,6 +238,18 @@ class UnderWay:
         self._loop.call_later(STUCK_AT_LEAST_S, self._take_back_stuck)
 
     # ---- what becomes of them
+
+    def refuse(self, evaluation: Evaluation, failure: Failure) -> None:
+        """Ends one that waited, and was found to be impossible to run."""
+        now, tested = time.time(), self._successes.testing
+        self._packing.forget(evaluation.id)
+        evaluation.attempt += 1
+        evaluation.failures += 1
+        end = Ended(State.FAILED, None, now, failure=asdict(failure))
+        self._recording.ended(evaluation, NOWHERE, end, final=True)
+        self._successes.take(end.state)
+        if tested:
+            self._on_test_failed(evaluation, end)
 
     def started(self, evaluation: Evaluation, placement: Placement, at: float) -> None:
         if evaluation.id not in self._sent:
@@ -230,7 +296,7 @@ class UnderWay:
             self._recording.requeued(evaluation)
             self._supply.append(evaluation)
         self._successes.take(end.state)
-        self._fleet.take(placement.node, end)
+        self._fleet.take(placement, end)
         if tested and self._has_failed(end.state, again):
             self._on_test_failed(evaluation, end)
 

@@ -49,6 +49,7 @@ class Agent:
         self._timeouts: list[tuple[float, int, int, int]] = []  # when (monotonic), slot, evaluation, attempt
         self._timeout_s: float | None = None
         self._rounds = Rounds()  # for reports
+        self._warm = True
         self._last_sent_s = self._last_heard_s = time.monotonic()
         self._ending = False
         self._writing = False
@@ -138,6 +139,7 @@ class Agent:
     def _set_up(self, message: dict[str, Any]) -> None:
         orders = protocol.Setup(**message["orders"])
         self._timeout_s = orders.eval_timeout_s
+        self._warm = orders.warm
         ends_at_s = time.monotonic() + orders.time_left_s
         self._ranks = Ranks(self, orders, ends_at_s)
         for index, share in enumerate(orders.slots):
@@ -159,11 +161,15 @@ class Agent:
                 orders.output_limit_bytes,
             )
             self._slots.append(slot)
-            self._fork(slot)
+            if self._warm:
+                self._fork(slot)
 
     def _run(self, message: dict[str, Any]) -> None:
         for identity, attempt, index, configuration in message["evaluations"]:
-            self._slots[index].give(Task(identity, attempt, configuration))
+            slot = self._slots[index]
+            slot.give(Task(identity, attempt, configuration))
+            if not slot.pid and slot.early_deaths < MAX_EARLY_DEATHS:
+                self._fork(slot)
 
     def _recall(self, message: dict[str, Any]) -> None:
         wanted = frozenset(message["evaluations"])
@@ -292,7 +298,7 @@ class Agent:
             if slot.early_deaths == MAX_EARLY_DEATHS:
                 self._events.append([protocol.UNLOADABLE, slot.orders.index, describe_end(status, out_of_memory)])
         slot.buried()
-        if slot.early_deaths < MAX_EARLY_DEATHS:
+        if slot.early_deaths < MAX_EARLY_DEATHS and (self._warm or slot.sent):
             self._fork(slot)
 
     def _tell_death(self, slot: SlotProcess, task: Task, status: int, out_of_memory: bool) -> None:

@@ -72,6 +72,7 @@ class Setup:
     reuse: int
     gpu_variable: str
     output_limit_bytes: int
+    warm: bool = True  # whether slots are started before they get anything
     stop_raises: bool = False
     stop_margin_s: float | None = None
 

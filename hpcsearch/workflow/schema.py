@@ -85,6 +85,7 @@ evaluation = Table(
     Column("allocation", Integer),
     Column("node", Text),
     Column("slot", Integer),
+    Column("nodes", Text),  # all of them, with commas between, where there are several; node is the first
     Column("started_at", Float),
     Column("ended_at", Float),
     Column("duration_s", Float),
@@ -105,6 +106,7 @@ attempt = Table(
     Column("token", Text, nullable=False),  # the lease under which it was recorded
     Column("node", Text, nullable=False),
     Column("slot", Integer),
+    Column("nodes", Text),
     Column("state", Text, nullable=False),
     Column("started_at", Float),
     Column("ended_at", Float),

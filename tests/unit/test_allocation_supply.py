@@ -78,7 +78,7 @@ class Bench:
         loop: Any = None
         recording: Any = self.records
         waiting = [Evaluation(1, {"x": 0})]
-        self.supply = Supply(loop, plan, recording, WORKFLOW, waiting, True, lambda _reason: None)
+        self.supply = Supply(loop, plan, recording, WORKFLOW, waiting, True, lambda _reason: None, lambda *_: None)
 
     def replenish(self, free: int) -> list[Configuration]:
         """Short evaluations and so many slots with nothing to do; gives what was claimed so far."""

@@ -52,7 +52,7 @@ def node(name: str, state: str, held_to_s: float | None = None, reason: str | No
 
 def attempt(evaluation: int, name: str, from_s: float, to_s: float | None) -> dict[str, Any]:
     ended = None if to_s is None else BEGAN + to_s
-    own = {"evaluation": evaluation, "number": 1, "allocation": 1, "token": "t", "node": name, "slot": 0}
+    own = {"evaluation": evaluation, "number": 1, "allocation": 1, "token": "t", "node": name, "slot": 0, "nodes": None}
     return {**own, "state": "FINISHED" if ended else "RUNNING", "started_at": BEGAN + from_s, "ended_at": ended}
 
 
