@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from hpcsearch.problem import HpProblem
     from hpcsearch.program import Command, command
     from hpcsearch.submission import submit
-    from hpcsearch.worker.context import evaluation, num_gpus, report, save_array, world
+    from hpcsearch.worker.context import evaluation, log, num_gpus, report, save_array, world
     from hpcsearch.workflow import open_workflow
 
     __version__: str
@@ -30,6 +30,7 @@ __all__ = [
     "command",
     "evaluation",
     "experiment",
+    "log",
     "num_gpus",
     "open_workflow",
     "report",
@@ -48,6 +49,7 @@ _HOMES = {
     "Stopped": "hpcsearch.worker.stopping",
     "command": "hpcsearch.program",
     "evaluation": "hpcsearch.worker.context",
+    "log": "hpcsearch.worker.context",
     "num_gpus": "hpcsearch.worker.context",
     "open_workflow": "hpcsearch.workflow",
     "report": "hpcsearch.worker.context",

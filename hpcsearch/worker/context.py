@@ -9,10 +9,12 @@ from __future__ import annotations
 import math
 import os
 import socket
+import sys
 import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +141,24 @@ def should_stop() -> bool:
     in another allocation. By hand this is never true.
     """
     return _Context.ending.asked()
+
+
+def log(text: str) -> None:
+    """Writes a line to the evaluation's log, with the time, and with the rank where the evaluation has several.
+
+    Lines of several threads and ranks stay whole. Where a run function is called by hand it is printed.
+
+    Args:
+        text: what is written; further lines of it are indented.
+    """
+    place = f" [rank {_Context.world.rank}]" if _Context.world is not None and _Context.world.size > 1 else ""
+    lines = str(text).rstrip("\n").replace("\n", "\n    ")
+    line = f"{datetime.now():%Y-%m-%d %H:%M:%S}{place} {lines}\n"
+    if _Context.current is _BY_HAND:
+        print(line, end="", flush=True)
+        return
+    sys.stdout.flush()  # what was printed before comes before
+    os.write(1, line.encode(errors="backslashreplace"))  # also where something has taken sys.stdout's place
 
 
 def save_array(name: str, array: Any) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import math
+import re
 import socket
 import time
 from collections.abc import Iterator
@@ -90,3 +93,18 @@ def test_the_gpus_that_are_its_own(variables: dict[str, str], count: int, monkey
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert hpcsearch.num_gpus() == count
+
+
+def test_a_line_of_the_log_has_the_time_and_the_rank(
+    tmp_path: Path, told: list[tuple[float | None, dict[str, Any]]], capfd: pytest.CaptureFixture[str]
+) -> None:
+    hpcsearch.log("by hand")
+    context.enter(context.CurrentEvaluation(7, 1, 0, {}, str(tmp_path)), lambda *_: None)
+    with contextlib.redirect_stdout(io.StringIO()) as elsewhere:
+        hpcsearch.log("epoch 3\nloss 0.5\n")
+    context.enter(context.CurrentEvaluation(7, 1, 0, {}, str(tmp_path)), lambda *_: None, context.World(rank=3, size=4))
+    hpcsearch.log("\udcff")
+    at = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
+    assert elsewhere.getvalue() == ""
+    expected = rf"{at} by hand\n{at} epoch 3\n    loss 0.5\n{at} \[rank 3\] \\udcff\n"
+    assert re.fullmatch(expected, capfd.readouterr().out)
