@@ -57,16 +57,20 @@ def read(directory: Path, name: str) -> np.ndarray[Any, Any]:
     """
     try:
         with h5py.File(file_of(directory, name), "r", locking=False) as file:
-            dataset = file[DATASET]
-            if h5py.check_string_dtype(dataset.dtype) and dataset.dtype.kind == "O":
-                return np.asarray(dataset.asstr()[()], dtype=np.str_)
-            return np.asarray(dataset[()])
+            return values_of(file[DATASET])
     except FileNotFoundError:
         known = ", ".join(names(directory)) or "none"
         raise NotFoundError(
             f"Evaluation {directory.name} has saved no array {name!r} (arrays there: {known}).",
             "A run function saves one with hpcsearch.save_array(name, array).",
         ) from None
+
+
+def values_of(dataset: h5py.Dataset) -> np.ndarray[Any, Any]:
+    """The array in a dataset."""
+    if h5py.check_string_dtype(dataset.dtype) and dataset.dtype.kind == "O":
+        return np.asarray(dataset.asstr()[()], dtype=np.str_)
+    return np.asarray(dataset[()])
 
 
 def names(directory: Path) -> list[str]:

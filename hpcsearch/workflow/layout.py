@@ -117,7 +117,7 @@ def find_layout(name: str | os.PathLike[str], root: str | os.PathLike[str] | Non
         DatabaseError: it is somebody else's, who keeps it closed.
     """
     folder = workflows_root(root)
-    for candidate in (folder / name, Path(name)):
+    for candidate in places(name, root):
         if _is_workflow(candidate):
             return Layout(Path(os.path.abspath(candidate)))  # noqa: PTH100 - a link keeps its own name
         if os.path.isdir(candidate) and not os.access(candidate, os.X_OK):  # noqa: PTH112 - a name may be too long
@@ -129,6 +129,11 @@ def find_layout(name: str | os.PathLike[str], root: str | os.PathLike[str] | Non
         f"There is no workflow {os.fspath(name)!r} in {folder}{_known(Path(name).name, list_layouts(root))}",
         "Give a workflow's name, the path of its directory, or another folder with --root.",
     )
+
+
+def places(name: str | os.PathLike[str], root: str | os.PathLike[str] | None = None) -> tuple[Path, Path]:
+    """Where a workflow may be: under the root by its name, or at the path of its directory."""
+    return workflows_root(root) / name, Path(name)
 
 
 def _known(name: str, layouts: Sequence[Layout]) -> str:

@@ -13,15 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, RowMapping, select
 
-from hpcsearch.errors import HpcsearchError, NotFoundError
+from hpcsearch.errors import HpcsearchError, NotFoundError, UsageError
 from hpcsearch.evaluation import Configuration, Failure, State
 from hpcsearch.workflow import queries, schema
 from hpcsearch.workflow.database import reading
-from hpcsearch.workflow.layout import Layout, find_layout
-from hpcsearch.workflow.results.table import read_table
+from hpcsearch.workflow.layout import Layout, find_layout, places
+from hpcsearch.workflow.results.table import Table, read_table
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from hpcsearch.workflow.results.report_table import ReportTable
 
 _PAGE = 2000
 
@@ -79,7 +81,34 @@ class Workflow:
             return self.records()
         from hpcsearch.workflow.results.frame import frame
 
-        return frame(read_table(self.layout.database))
+        return frame(self.table())
+
+    def reports(self) -> Any:
+        """All that run functions reported, in the order of its arrival: a pandas DataFrame.
+
+        Its columns are evaluation, attempt, step, at (a point in time, in UTC) and one for each metric.
+
+        Raises:
+            UsageError: pandas is not installed; then :meth:`records` has each evaluation's reports.
+        """
+        if find_spec("pandas") is None:
+            raise UsageError(
+                "Reports are read as a table by pandas, which is not installed in this environment.",
+                "Type \"pip install 'hpcsearch[pandas]'\", or take the reports of each of records().",
+            )
+        from hpcsearch.workflow.results.frame import report_frame
+
+        return report_frame(self.report_table())
+
+    def table(self) -> Table:
+        """All evaluations, column by column."""
+        return read_table(self.layout.database)
+
+    def report_table(self) -> ReportTable:
+        """All reports, column by column."""
+        from hpcsearch.workflow.results.report_table import read_reports
+
+        return read_reports(self.layout.database)
 
     def records(self) -> list[Record]:
         """All evaluations, by id, with everything that is known of them."""
@@ -135,6 +164,12 @@ class Workflow:
             counts, best = error.message, ""
         return f"<Workflow {self.name!r} in {self.directory}: {counts}{best}>"
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from hpcsearch.workflow.results.notebook import html_of
+
+        return html_of(self)
+
     def _pages(self) -> Iterator[Record]:
         # A transaction a page: a driver that wants to commit never waits for a whole reading.
         last = 0
@@ -148,16 +183,26 @@ class Workflow:
 
 
 def open_workflow(path_or_name: str | os.PathLike[str], root: str | os.PathLike[str] | None = None) -> Workflow:
-    """Opens an existing workflow, by its name or by the path of its directory.
+    """Opens an existing workflow, by its name, by the path of its directory, or from its results.h5.
 
     Args:
-        path_or_name: which one.
+        path_or_name: which one. From the path of a results.h5 (any name that ends in .h5), and from a directory that
+            has one and no database any more, comes all that the file holds.
         root: the folder of workflows that the name is looked for in; by default $HPCSEARCH_ROOT, else ./workflows.
 
     Raises:
         NotFoundError: there is none.
+        DatabaseError: the file is not one of results.
     """
-    return Workflow(find_layout(path_or_name, root))
+    try:
+        return Workflow(find_layout(path_or_name, root))
+    except NotFoundError:
+        for path in (Path(path_or_name), *(one / "results.h5" for one in places(path_or_name, root))):
+            if path.suffix == ".h5" and os.path.exists(path):  # noqa: PTH110 - a name may be too long
+                from hpcsearch.workflow.archive import open_archive
+
+                return open_archive(path)
+        raise
 
 
 def record(row: RowMapping, reports: tuple[Report, ...] = ()) -> Record:

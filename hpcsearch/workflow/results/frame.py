@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from hpcsearch.workflow.results.kinds import TIMES, Kind, kind_of_result
+from hpcsearch.workflow.results.report_table import ReportTable
 from hpcsearch.workflow.results.table import Table
 
 #: Kind -> the type of a column in which values are missing, where pandas would make floats or objects of them.
@@ -18,6 +19,13 @@ def frame(table: Table) -> pd.DataFrame:
     """The columns of results.csv, every value in its own type; ``start`` and ``end`` are points in time, in UTC."""
     columns = table.results().items()
     return pd.DataFrame({name: _times(values) if name in TIMES else _series(name, values) for name, values in columns})
+
+
+def report_frame(table: ReportTable) -> pd.DataFrame:
+    """What run functions reported: evaluation, attempt, step, at, and the metrics by name."""
+    own = {name: _times(values) if name == "at" else _series(name, values) for name, values in table.columns.items()}
+    metrics = {name: _series(name, table.metrics[name]) for name in sorted(table.metrics.keys() - own.keys())}
+    return pd.DataFrame({**own, **metrics})
 
 
 def _series(name: str, values: Sequence[Any]) -> pd.Series[Any]:

@@ -24,9 +24,9 @@ LAYOUT = 1
 _UTC = "s since 1970-01-01 00:00:00 UTC"
 
 # Dataset -> the column of the table that it holds.
-_COUNTS = {"ids": "id", "slots": "slot", "allocations": "allocation", "attempts": "attempt"}
-_TEXTS = {"states": "state", "nodes": "node", "errors": "error_kind"}
-_TIMES = {"proposed": "proposed_at", "started": "started_at", "ended": "ended_at", "gathered": "gathered_at"}
+COUNTS = {"ids": "id", "slots": "slot", "allocations": "allocation", "attempts": "attempt"}
+TEXTS = {"states": "state", "nodes": "node", "errors": "error_kind", "messages": "error_message"}
+TIMES = {"proposed": "proposed_at", "started": "started_at", "ended": "ended_at", "gathered": "gathered_at"}
 
 
 def write_results_h5(layout: Layout) -> None:
@@ -64,14 +64,14 @@ def _add_workflow(file: h5py.File, workflow: Mapping[str, Any]) -> None:
 
 def _add_evaluations(file: h5py.File, table: Table) -> None:
     columns = table.columns
-    for name, column in _COUNTS.items():
+    for name, column in COUNTS.items():
         add_counts(file, name, columns[column])
-    for name, column in _TEXTS.items():
+    for name, column in TEXTS.items():
         add_text(file, name, columns[column])
     objective = add_numbers(file.create_group("objectives"), "objective", columns["objective"])
     objective.attrs["sense"] = "minimize" if table.workflow["minimize"] else "maximize"
     times = file.create_group("times")
-    for name, column in _TIMES.items():
+    for name, column in TIMES.items():
         add_numbers(times, name, columns[column], _UTC)
     add_numbers(times, "elapsed", table.elapsed_s, "s")
     add_numbers(times, "duration", columns["duration_s"], "s")

@@ -27,9 +27,15 @@ class ReportTable:
     columns: Columns
     metrics: Columns
 
+    def rows(self) -> Iterator[tuple[int, int, float | None, float, dict[str, Any]]]:
+        """(evaluation, attempt, step, at, metrics) of each."""
+        for index, (evaluation, attempt, step, at) in enumerate(zip(*self.columns.values(), strict=True)):
+            told = {name: values[index] for name, values in self.metrics.items() if values[index] is not None}
+            yield evaluation, attempt, step, at, told
 
-def read_reports(database: Path, evaluations: Collection[int]) -> ReportTable:
-    """All that these evaluations reported.
+
+def read_reports(database: Path, evaluations: Collection[int] | None = None) -> ReportTable:
+    """All that these evaluations reported, or all evaluations.
 
     Raises:
         DatabaseError: there is no readable database at ``database``.
@@ -37,7 +43,7 @@ def read_reports(database: Path, evaluations: Collection[int]) -> ReportTable:
     table = ReportTable({name: [] for name in _COLUMNS}, {})
     count = 0
     for page in _pages(database):
-        rows = [row for row in page if row.evaluation in evaluations]
+        rows = [row for row in page if evaluations is None or row.evaluation in evaluations]
         if not rows:
             continue
         _, metrics, *values = zip(*rows, strict=True)

@@ -22,7 +22,7 @@ _PAGE = 5000
 # What is read of each evaluation.
 _JSON_COLUMNS = ("configuration", "metadata")
 _COLUMNS = (
-    *("id", "state", "objective", "attempt", "allocation", "node", "slot", "error_kind"),
+    *("id", "state", "objective", "attempt", "allocation", "node", "slot", "error_kind", "error_message"),
     *("proposed_at", "started_at", "ended_at", "gathered_at", "duration_s"),
 )
 
