@@ -173,6 +173,8 @@ class Agents:
             reuse=_reuse(plan.slot_reuse, any(share.gpus for share in agent.shares)),
             gpu_variable=plan.gpu_variable,
             output_limit_bytes=plan.output_limit_bytes,
+            stop_raises=plan.stopping == "raise",
+            stop_margin_s=plan.stop_margin_s,
             warm=plan.uses_slots,
         )
         self.send(host, {"op": protocol.SETUP, "orders": dataclasses.asdict(setup)})

@@ -23,6 +23,7 @@ from hpcsearch.allocation.loop import Loop
 from hpcsearch.allocation.nodes import Placement
 from hpcsearch.allocation.plan import Plan
 from hpcsearch.allocation.recording import RECORDER_DIED, Outcome, Recording
+from hpcsearch.allocation.stopping import Report, Stopping
 from hpcsearch.allocation.successes import Successes
 from hpcsearch.allocation.supply import Supply
 from hpcsearch.allocation.underway import UnderWay
@@ -84,6 +85,7 @@ class Driver:
         hosts = [host for host in launch.hosts(plan.launch) if host.name not in gone]
         # The agents first: they come up while the database is opened.
         self._executor = Executors(self._loop, plan, hosts, self._clock.time_left_s, self)
+        self._stopping = Stopping(self._loop, plan, self._executor)
         self._recording = Recording(self._loop, plan, ends_at, self)
         self._fleet = Fleet(self._loop, plan, [host.name for host in hosts], self._executor, self._recording)
         # There are none before the database is open.
@@ -133,12 +135,15 @@ class Driver:
     def _hear(self, number: int) -> None:
         if number == signal.SIGUSR1 and self._clock.time_left_s > WARNING_S:
             self._drain("the allocation was warned of its end")
+            if self._under_way is not None:
+                self._under_way.ask_to_end()
         if number in (signal.SIGTERM, signal.SIGINT):
             self.terminating()
 
     def terminating(self) -> None:
         if self._under_way is not None:
             self._under_way.terminating = True
+            self._under_way.ask_to_end()
         self._clock.shorten(TERM_PATIENCE_S)
         self._drain("the allocation was told to end")
 
@@ -198,10 +203,11 @@ class Driver:
 
     def ended(self, evaluation: Evaluation, placement: Placement, end: Ended) -> None:
         if self._under_way is not None:
-            self._under_way.ended(evaluation, placement, end)
+            self._under_way.ended(evaluation, placement, self._stopping.ended(evaluation, end))
 
     def reported(self, evaluation: Evaluation, step: float | None, at: float, metrics: Mapping[str, Any]) -> None:
         self._recording.reported(evaluation, step, at, metrics)
+        self._stopping.reported(evaluation, step, metrics)
 
     def _refused(self, evaluation: Evaluation, failure: Failure) -> None:
         if self._under_way is not None:
@@ -217,11 +223,15 @@ class Driver:
 
     # ---- what happens: database and search
 
+    def past_reports(self, reports: list[Report]) -> None:
+        self._stopping.past(reports)
+
     def opened(self, message: Mapping[str, Any]) -> None:
         plan, workflow = self._plan, message["workflow"]
         waiting = [Evaluation(*values) for values in message["unfinished"]]
         durations = Durations(reversed(message["durations"]))
         self._clock.use(durations)
+        self._stopping.opened(bool(workflow["minimize"]), workflow["names"] != "[]", message["finished"])
         self._supply = Supply(
             self._loop,
             plan,
@@ -309,6 +319,8 @@ class Driver:
         elif under_way.stuck:
             self._error = AllocationError(f"No evaluation can run any more: {under_way.stuck}.")
             self._drain(under_way.stuck)
+        elif under_way.suspended:
+            self._drain("the allocation's walltime is at its end")
         elif not self._clock.may_start():
             self._drain("no evaluation can finish in the walltime that is left")
 

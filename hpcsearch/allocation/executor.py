@@ -81,6 +81,9 @@ class Executor(Protocol):
     def start(self, evaluation: Evaluation, placement: Placement) -> None:
         """Sends an evaluation to its place."""
 
+    def stop(self, evaluations: Iterable[int], state: State) -> None:
+        """Asks running evaluations to end by themselves, in ``state``: STOPPED or INTERRUPTED. Not all will."""
+
     def kill(self, evaluations: Iterable[int], state: State) -> None:
         """Ends running evaluations, which then end in ``state``; those that have not begun are recalled."""
 

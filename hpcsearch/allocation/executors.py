@@ -36,6 +36,11 @@ class Executors:
     def start(self, evaluation: Evaluation, placement: Placement) -> None:
         self._way(evaluation).start(evaluation, placement)
 
+    def stop(self, evaluations: Iterable[int], state: State) -> None:
+        identities = list(evaluations)
+        for way in self._all:
+            way.stop(identities, state)
+
     def kill(self, evaluations: Iterable[int], state: State) -> None:
         identities = list(evaluations)
         for way in self._all:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -60,6 +61,12 @@ class Plan:
     slot_reuse: str = "auto"  # auto, always, never, or a number of evaluations
     eval_timeout_s: float | None = None
     resumable: bool = False
+    stopper: str = "none"  # the rule that ends evaluations early: a name, or path/to/file.py:Class
+    stopper_arguments: Mapping[str, Any] = field(default_factory=dict)
+    stopper_metric: str | None = None  # NAME, NAME:min or NAME:max
+    stopping: str = "raise"  # how a run function is told: raise, or ask
+    stop_grace_s: float = 60.0  # what does not end by itself so long after it was stopped is killed
+    stop_margin_s: float | None = None  # how long before the end of its time a run function is told; None: as usual
     max_attempts: int = 3  # tries at an evaluation whose node is lost
     retry_failed: bool = False  # whether an evaluation that failed is tried again, too
     max_success: int | None = None  # evaluations that succeed, of all allocations: with so many the search is done

@@ -108,6 +108,9 @@ class Recorder:
             counts = queries.count_states(connection)
             durations = queries.recent_durations(connection)
             period_s = lease.holder(connection).period_s
+            finished = queries.finished_with_reports(connection) if message["reports"] else []
+            for page in queries.all_reports(connection) if message["reports"] else ():
+                self._say(records.REPORTS, rows=page)
         self._configurations = {entry.id: entry.configuration for entry in unfinished}
         self._say(
             records.OPENED,
@@ -116,6 +119,7 @@ class Recorder:
             ended=sum(counts.values()) - len(unfinished),
             succeeded=counts.get(State.FINISHED, 0),
             durations=durations,
+            finished=finished,
             period_s=period_s,
         )
         self._names: list[str] = json.loads(workflow["names"])

@@ -15,11 +15,13 @@ from hpcsearch.allocation.loop import Loop
 from hpcsearch.allocation.nodes import Placement
 from hpcsearch.allocation.peer import Peer
 from hpcsearch.allocation.plan import Plan
-from hpcsearch.evaluation import Configuration, Evaluation
+from hpcsearch.evaluation import Configuration, Evaluation, State
+from hpcsearch.search.stopping import NONE
 
 log = logging.getLogger(__name__)
 
-Outcome = tuple[Configuration, float | None]
+#: A configuration, what it came to, and whether that is of a part alone: it was stopped early.
+Outcome = tuple[Configuration, float | None, bool]
 
 #: The holder of the lease shows that it lives at least this often within the lease's period.
 BEATS_PER_PERIOD = 3
@@ -31,6 +33,9 @@ RECORDER_DIED = "RecorderDied"
 
 class RecordingListener(Protocol):
     """What the driver takes from the recorder."""
+
+    def past_reports(self, reports: list[tuple[int, float | None, Mapping[str, Any]]]) -> None:
+        """A page of what evaluations reported to earlier drivers, where that was asked for; before ``opened``."""
 
     def opened(self, message: Mapping[str, Any]) -> None:
         """The lease is held: the workflow's row, and what is to be run."""
@@ -70,6 +75,7 @@ class Recording:
                 "directory": plan.directory,
                 "allocation": plan.allocation,
                 "deadline_at": deadline_at,
+                "reports": plan.stopper != NONE,
             }
         )
 
@@ -82,7 +88,7 @@ class Recording:
     def unsettled(self) -> list[Configuration]:
         """The configurations whose end is not committed yet."""
         groups = [*self._uncommitted.values(), self._outcomes]
-        return [configuration for outcomes in groups for configuration, _ in outcomes]
+        return [configuration for outcomes in groups for configuration, *_ in outcomes]
 
     # ---- what happened
 
@@ -115,7 +121,7 @@ class Recording:
             ],
         )
         if final:
-            self._outcomes.append((evaluation.configuration, end.objective))
+            self._outcomes.append((evaluation.configuration, end.objective, end.state is State.STOPPED))
 
     def requeued(self, evaluation: Evaluation) -> None:
         self._add("requeued", [evaluation.id, evaluation.attempt, time.time()])
@@ -172,6 +178,9 @@ class Recording:
     def _take(self, message: dict[str, Any]) -> None:
         _MESSAGES[message["op"]](self, message)
 
+    def _reports(self, message: dict[str, Any]) -> None:
+        self._listener.past_reports([(e, step, metrics) for e, step, metrics in message["rows"]])
+
     def _opened(self, message: dict[str, Any]) -> None:
         self._period_s = message["period_s"]
         self._loop.call_later(self._period_s / BEATS_PER_PERIOD, self._beat)
@@ -183,7 +192,7 @@ class Recording:
             self._loop.call_later(self._period_s / BEATS_PER_PERIOD, self._beat)
 
     def _history(self, message: dict[str, Any]) -> None:
-        self._listener.history([(c, objective) for c, objective in message["results"]], message["last"])
+        self._listener.history([(c, value, stopped) for c, value, stopped in message["results"]], message["last"])
 
     def _committed(self, message: dict[str, Any]) -> None:
         self.commit_s += 0.2 * (message["commit_s"] - self.commit_s)
@@ -232,6 +241,7 @@ def _nodes(placement: Placement) -> str | None:
 
 _MESSAGES: Mapping[str, Callable[[Recording, dict[str, Any]], None]] = {
     records.WAITING: Recording._waiting,
+    records.REPORTS: Recording._reports,
     records.OPENED: Recording._opened,
     records.OUTCOMES: Recording._history,
     records.COMMITTED: Recording._committed,

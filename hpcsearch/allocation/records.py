@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 # Driver to recorder: {"op": ...}
-OPEN = "open"  # directory, allocation, deadline_at
+OPEN = "open"  # directory, allocation, deadline_at, reports: whether those of earlier drivers are wanted
 LEARNED = "learned"  # names, minimize: what the problem says, where submit did not import it
 HISTORY = "history"  # everything that has ended, for the search
 COMMIT = "commit"  # number, and rows by kind: started, ended, requeued, reports, nodes, configurations
@@ -17,8 +17,9 @@ CLOSE = "close"  # outcome, finished
 
 # Recorder to driver.
 WAITING = "waiting"  # another driver holds the lease: allocation, host
-OPENED = "opened"  # workflow, unfinished, ended, succeeded, durations
-OUTCOMES = "outcomes"  # results: [[configuration, objective or null], ...], last
+REPORTS = "reports"  # rows: [[evaluation, step, metrics], ...]: a page of them, before OPENED
+OPENED = "opened"  # workflow, unfinished, ended, succeeded, durations, finished: those that reported
+OUTCOMES = "outcomes"  # results: [[configuration, objective or null, whether it was stopped], ...], last
 COMMITTED = "committed"  # number, evaluations: [[id, configuration], ...] that are PROPOSED now, full, commit_s
 BUSY = "busy"  # reason, for_s: the database does not take writes; the recorder goes on trying
 CLOSED = "closed"

@@ -61,6 +61,9 @@ class SlotExecutor:
             self._agents.send(host, {"op": protocol.RUN, "evaluations": evaluations})
         self._orders.clear()
 
+    def stop(self, evaluations: Iterable[int], state: State) -> None:
+        self._tell_holders(evaluations, {"op": protocol.STOP, "state": state.value})
+
     def kill(self, evaluations: Iterable[int], state: State) -> None:
         self._tell_holders(evaluations, {"op": protocol.KILL, "state": state.value})
 

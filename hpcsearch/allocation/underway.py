@@ -21,6 +21,7 @@ from hpcsearch.allocation.successes import Successes
 from hpcsearch.allocation.supply import Demand, Supply
 from hpcsearch.errors import AllocationError
 from hpcsearch.evaluation import COUNTED_STATES, Evaluation, Failure, State, check_transition
+from hpcsearch.search.stopping import NONE
 
 #: Evaluations shorter than this (seconds, median) have the next ones waiting at their slot.
 PREFETCH_BELOW_S = 0.1
@@ -84,6 +85,7 @@ class UnderWay:
         self._sent: dict[int, Sent] = {}
         self._packing = Packing(fleet.table)
         self._largest = plan.resources.nodes  # nodes that an evaluation has asked for, at most
+        self._cut_off = False  # whether an evaluation has ended because its time did
         self.terminating = False  # somebody else is ending the allocation: what dies now was interrupted
         loop.call_later(STUCK_AT_LEAST_S, self._take_back_stuck)
 
@@ -108,7 +110,12 @@ class UnderWay:
     @property
     def end(self) -> str:
         """Why none will ever be started any more; empty as long as one may."""
-        return self._successes.end or self._supply.end
+        return self._successes.end or ("" if self._cut_off else self._supply.end)
+
+    @property
+    def suspended(self) -> bool:
+        """Whether nothing is left but evaluations that the next allocation goes on with."""
+        return self._cut_off and bool(self._supply.end)
 
     # ---- to the slots
 
@@ -174,6 +181,8 @@ class UnderWay:
 
     def _depth(self) -> int:
         """How many evaluations a slot may be sent: the next ones wait there only while evaluations are short."""
+        if self._plan.stopper != NONE:
+            return 1  # what is stopped frees its slot, and whoever waited there could not be told from it
         median_s = self._durations.quantile(0.5)
         if median_s is None or median_s >= PREFETCH_BELOW_S:
             return 1
@@ -214,6 +223,10 @@ class UnderWay:
     def recall(self) -> None:
         """Takes back those that have not begun."""
         self._executor.recall([identity for identity, sent in self._sent.items() if sent.begun_s is None])
+
+    def ask_to_end(self) -> None:
+        """The allocation ends soon: run functions that look for it save what they have."""
+        self._executor.stop(list(self._sent), State.INTERRUPTED)
 
     def interrupt(self) -> None:
         """Ends all that run."""
@@ -295,6 +308,7 @@ class UnderWay:
             check_transition(end.state, State.PROPOSED)
             self._recording.requeued(evaluation)
             self._supply.append(evaluation)
+        self._cut_off = self._cut_off or end.state is State.INTERRUPTED
         self._successes.take(end.state)
         self._fleet.take(placement, end)
         if tested and self._has_failed(end.state, again):

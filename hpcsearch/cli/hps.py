@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from hpcsearch.cli import options
+from hpcsearch.cli.stopping import stopping
 
 #: What evaluates, by the names under which people know it.
 _EVALUATORS = {
@@ -51,6 +52,7 @@ _LONGEST_S = 30 * 24 * 3600
     slot_reuse={"default": "auto", "show_default": True},
 )
 @options.search_argument
+@stopping(new=True)
 @options.seed
 @options.import_limit
 @options.smoke

@@ -59,9 +59,10 @@ class SearchArgument(click.ParamType[tuple[str, str]]):
         return name, text
 
 
-def _each_once(
+def each_once(
     ctx: click.Context, param: click.Parameter, value: tuple[tuple[str, str], ...]
 ) -> tuple[tuple[str, str], ...]:
+    """Refuses settings of which one is given twice."""
     names = [name for name, _ in value]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
@@ -74,7 +75,7 @@ search_argument = click.option(
     "search_arguments",
     type=SearchArgument(),
     multiple=True,
-    callback=_each_once,
+    callback=each_once,
     metavar="NAME=VALUE",
     help="A setting of the strategy; may be repeated. For grid: points=10, points_of=lr:5,units:3.",
 )

@@ -8,11 +8,13 @@ from typing import Any
 import click
 
 from hpcsearch.cli import options
+from hpcsearch.cli.stopping import stopping
 
 
 @click.command("resume")
 @options.workflow
 @options.running()
+@stopping(new=False)
 @options.wait
 @options.root
 def command(workflow: str, wait: bool, root: str | None, **values: Any) -> int:

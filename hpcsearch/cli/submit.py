@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from hpcsearch.cli import options
+from hpcsearch.cli.stopping import stopping
 
 
 @click.group("submit")
@@ -40,6 +41,7 @@ def command() -> None:
 )
 @click.option("--search", default="ambs", show_default=True, metavar="NAME", help="The strategy: ambs, grid, random.")
 @options.search_argument
+@stopping(new=True)
 @options.seed
 @click.option("--no-import", is_flag=True, help="Import nothing here: only look for the files and their names.")
 @options.import_limit

@@ -11,6 +11,7 @@ import numpy as np
 
 from hpcsearch.evaluation import Configuration
 from hpcsearch.search.base import FiniteStrategy, Outcome, Setting, Strategy
+from hpcsearch.search.stopped import Bounds
 
 #: A strategy is asked this often for what its duplicates left open.
 _ATTEMPTS = 3
@@ -40,6 +41,7 @@ class Search:
         self._told: dict[Any, bool] = {}  # every known configuration by key: True once told, False while pending
         self._starting_points = [dict(point) for point in setting.problem.starting_points][::-1]
         self._sign = -1.0 if setting.problem.minimize else 1.0
+        self._bounds = Bounds()
         self._listed: list[Configuration] | None = None
         self._size = self._count()
 
@@ -91,6 +93,22 @@ class Search:
         An objective that is not finite is a failure. Configurations need not have been asked for, and those that were
         told before, or are not in the space (any more), are passed over.
         """
+        news = self._news(results)
+        if news:
+            self._bounds.finished(news)
+            self.strategy.tell([*news, *self._bounds.released()])
+
+    def tell_stopped(self, results: Sequence[tuple[Mapping[str, Any], float | None]]) -> None:
+        """Takes what evaluations came to that were stopped early: as pairs, of which the last value may be None.
+
+        The strategy is told a bound on them, see :class:`hpcsearch.search.stopped.Bounds`.
+        """
+        bounded = self._bounds.of(self._news(results))
+        if bounded:
+            self.strategy.tell(bounded)
+
+    def _news(self, results: Sequence[tuple[Mapping[str, Any], float | None]]) -> list[Outcome]:
+        """What of these was not told before, and is in the space; from now on it is told. Greater is better."""
         key, told, sign = self.encoding.key, self._told, self._sign
         news: list[Outcome] = []
         strangers: list[Outcome] = []
@@ -107,8 +125,7 @@ class Search:
             if name not in told:
                 told[name] = True
                 news.append(outcome)
-        if news:
-            self.strategy.tell(news)
+        return news
 
     def pending(self, configurations: Iterable[Mapping[str, Any]]) -> None:
         """Makes configurations known that were proposed before and will be told later (on resume)."""

@@ -8,7 +8,6 @@ import inspect
 import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +45,8 @@ class Kind:
 
     def known(self) -> dict[str, str]:
         """All by name, each with where its class is (``module:Class``)."""
+        from importlib.metadata import entry_points  # takes longer to import than all the rest
+
         return {**self.built_in, **{entry.name: entry.value for entry in entry_points(group=self.group)}}
 
     def check_name(self, name: str) -> None:

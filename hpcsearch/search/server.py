@@ -5,7 +5,7 @@ each one line::
 
     {"op": "start", "problem": reference, "cwd": folder, "search": name, "arguments": {}, "seed": 0, "background": true}
     {"op": "pending", "configurations": [configuration, ...]}
-    {"op": "tell", "results": [[configuration, objective or null], ...]}
+    {"op": "tell", "results": [[configuration, objective or null, whether it was stopped early], ...]}
     {"op": "ask", "n": 8}
 
 Answers, in the order of what they answer::
@@ -75,7 +75,11 @@ class Server:
         self._started.pending(message["configurations"])
 
     def tell(self, message: Message) -> None:
-        self._started.tell(message["results"])
+        ended: tuple[list[Any], list[Any]] = [], []
+        for configuration, value, *stopped in message["results"]:
+            ended[any(stopped)].append((configuration, value))
+        self._started.tell(ended[False])
+        self._started.tell_stopped(ended[True])
 
     def ask(self, message: Message) -> Reply:
         configurations = self._started.ask(message["n"])

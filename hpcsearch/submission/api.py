@@ -22,6 +22,7 @@ from hpcsearch.submission.request import Request
 from hpcsearch.submission.size import Confirm, announce_size, confirm_size
 from hpcsearch.submission.smoke import on_the_spot, refuse_impossible, try_out
 from hpcsearch.submission.steps import Steps
+from hpcsearch.submission.stopping import located, refuse_stopper
 from hpcsearch.submission.validation import Checked, Validation
 from hpcsearch.workflow.layout import Layout, refuse_taken, workflows_root
 
@@ -150,7 +151,8 @@ def _orders(request: Request, layout: Layout, site: Site, steps: Steps) -> tuple
     cwd = Path.cwd()
     checked = validate(request, cwd, steps)
     announce_size(request, checked.planned, steps)
-    facts = {**vars(request), "smoke": request.smoke and not on_the_spot(site)}
+    own = {"smoke": request.smoke and not on_the_spot(site), "stopper": located(request.stopper, cwd)}
+    facts = {**vars(request), **own}
     return Orders(layout, site, moved(checked, request, layout).run, checked.names, cwd, facts), checked
 
 
@@ -163,6 +165,7 @@ def refuse_early(request: Request) -> tuple[Layout, Site]:
         SiteError: the site is unknown or its file is wrong.
     """
     request.check()
+    refuse_stopper(request)
     layout = Layout(workflows_root(request.root) / request.workflow)
     refuse_taken(layout)
     site = find_site(request.site, queue=request.queue)

@@ -42,6 +42,7 @@ def check_problem(arguments: Mapping[str, Any]) -> Answer:
 
     from hpcsearch.problem import HpProblem, to_configuration
     from hpcsearch.search import create
+    from hpcsearch.search.stopping import check
 
     if not isinstance(loaded, HpProblem):
         raise ProblemError(
@@ -50,6 +51,7 @@ def check_problem(arguments: Mapping[str, Any]) -> Answer:
         )
     if not loaded.names:
         raise ProblemError(f"{arguments['reference']} has no hyperparameters.", "Add some with add_hyperparameter.")
+    check(arguments["stopper"], arguments["stopper_arguments"], arguments["cwd"])
     search = create(arguments["search"], loaded, arguments["seed"], **arguments["search_arguments"])
     if search.planned == 0 and not loaded.starting_points:
         raise SearchError(f"The {arguments['search']} has no configuration that the problem allows.")

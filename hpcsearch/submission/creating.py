@@ -35,6 +35,12 @@ SETTINGS = (
     "resumable",
     "slot_reuse",
     "bind",
+    "stopper",
+    "stopper_arguments",
+    "stopper_metric",
+    "stopping",
+    "stop_grace_s",
+    "stop_margin_s",
     "smoke",
 )
 

@@ -7,12 +7,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hpcsearch.errors import UsageError
+from hpcsearch.search.stopping import NONE
+from hpcsearch.search.stopping.metric import Metric
 from hpcsearch.workflow.layout import check_name
 
 #: How long the problem and the run function may take to be imported, unless told otherwise.
 IMPORT_LIMIT_S = 120.0
 
 JOB_MODES = ("serial", "mpi")
+
+#: How a run function learns that it is stopped.
+STOPPING = ("raise", "ask")
 
 
 @dataclass(frozen=True)
@@ -22,7 +27,8 @@ class Request:
     ``problem`` and ``run`` are references as the user wrote them. ``max_evals`` None means: until the walltime ends or
     the search space is exhausted, or ``max_success`` evaluations have succeeded. ``root`` and ``site`` None mean the
     usual place and the site that this machine is. ``smoke``: one configuration has to succeed before any other is run.
-    ``yes``: a large number of configurations is meant. ``source`` is a folder of files that were made for this search:
+    ``yes``: a large number of configurations is meant. ``stopper`` and what begins with ``stop``: see
+    :doc:`/stopping`. ``source`` is a folder of files that were made for this search:
     its content becomes part of the workflow's directory, and references to these files then lead there.
     """
 
@@ -45,6 +51,12 @@ class Request:
     retry_failed: bool = False
     resumable: bool = False
     slot_reuse: str = "auto"
+    stopper: str = NONE
+    stopper_arguments: Mapping[str, Any] = field(default_factory=dict)
+    stopper_metric: str | None = None
+    stopping: str = "raise"
+    stop_grace_s: float = 60.0
+    stop_margin_s: float | None = None
     bind: bool = True
     chain: int = 1
     root: str | None = None
@@ -67,6 +79,7 @@ def check_run_settings(values: Mapping[str, Any]) -> None:
         value = values.get(name)
         if value is not None and not test(value):
             raise UsageError(f"{name.replace('_', '-')} {value!r} {wrong}", hint)
+    Metric.parse(values.get("stopper_metric"))
     if values.get("job_mode") == "mpi":
         raise UsageError(
             "job mode mpi comes with a later version; this one runs each evaluation as a single process.",
@@ -94,6 +107,9 @@ _RULES: tuple[_Rule, ...] = (
     ("max_attempts", _at_least_one, "is no number of attempts.", "Type --max-attempts 1 or more; 3 are usual."),
     ("eval_timeout_s", lambda value: value > 0, "is no time limit in seconds.", "Type --eval-timeout 60 or more."),
     ("slot_reuse", _reuse, "says nothing about slots.", "Type --slot-reuse auto, always, never, or a number."),
+    ("stopping", lambda value: value in STOPPING, "is no way to tell.", f"Type --stopping {' or '.join(STOPPING)}."),
+    ("stop_grace_s", lambda value: value >= 0, "is no time in seconds.", "Type --stop-grace 60; 0 to kill at once."),
+    ("stop_margin_s", lambda value: value >= 0, "is no time in seconds.", "Type --stop-margin 60, or leave it out."),
     ("chain", _at_least_one, "is no number of allocations.", "Type --chain 2 or more, or leave it out."),
     ("import_limit_s", lambda value: value > 0, "is no time limit in seconds.", "Type --import-limit 120 or more."),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,12 +23,21 @@ from hpcsearch.submission.creating import SETTINGS, Orders
 from hpcsearch.submission.limits import Limits, fit_budget, refuse_reached
 from hpcsearch.submission.request import check_run_settings
 from hpcsearch.submission.steps import Steps
+from hpcsearch.submission.stopping import changed_stopper
 from hpcsearch.workflow import queries, schema
 from hpcsearch.workflow.database import reading
 from hpcsearch.workflow.layout import Layout
 
 if TYPE_CHECKING:
     from hpcsearch.schedulers.jobs import AllocationJob
+
+
+#: What settings are where a workflow was made by a version that did not have them.
+_DEFAULTS: Mapping[str, Any] = {
+    one.name: one.default_factory() if one.default is MISSING and one.default_factory is not MISSING else one.default
+    for one in fields(Plan)
+    if one.name in SETTINGS
+}
 
 
 @dataclass(frozen=True)
@@ -49,6 +58,12 @@ class Changes:
     eval_timeout_s: float | None = None
     resumable: bool | None = None
     slot_reuse: str | None = None
+    stopper: str | None = None
+    stopper_arguments: Mapping[str, Any] | None = None
+    stopper_metric: str | None = None
+    stopping: str | None = None
+    stop_grace_s: float | None = None
+    stop_margin_s: float | None = None
     bind: bool | None = None
     chain: int | None = None  # never taken over: each resume says it anew
 
@@ -67,7 +82,8 @@ def resume(layout: Layout, changes: Changes, steps: Steps) -> Submitted:
     with steps.step("Reading workflow database"):
         workflow, allocations, succeeded = _read(layout)
         _refuse_live(layout, allocations)
-        before = {**{name: getattr(Plan, name) for name in SETTINGS}, **json.loads(workflow["settings"])}
+        before = {**_DEFAULTS, **json.loads(workflow["settings"])}
+        changed |= changed_stopper(changed, before)
         had = Limits(workflow["max_evals"], before["max_success"])
         _refuse_done(layout, workflow, had, changes)
         if changes.max_success is not None or workflow["finished_at"] is not None:

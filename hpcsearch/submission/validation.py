@@ -48,6 +48,8 @@ class Validation:
             search = {
                 "search": request.search,
                 "search_arguments": dict(request.search_arguments),
+                "stopper": request.stopper,
+                "stopper_arguments": dict(request.stopper_arguments),
                 "seed": request.seed,
                 "slots": request.nodes * request.evals_per_node,
                 "max_evals": request.max_evals,

@@ -77,12 +77,37 @@ def reports(connection: Connection, evaluation: int) -> Sequence[RowMapping]:
     return connection.execute(query).mappings().all()
 
 
-def outcomes(connection: Connection, page: int = 2000) -> Iterator[list[tuple[dict[str, Any], float | None]]]:
-    """(configuration, objective or None) of all that ended, in the order in which they were gathered, page by page."""
+def all_reports(connection: Connection, page: int = 5000) -> Iterator[list[tuple[int, float | None, dict[str, Any]]]]:
+    """(evaluation, step or None, metrics) of all reports, in the order in which they came, page by page."""
+    table, last = schema.report, 0
+    while True:
+        query = select(table.c.id, table.c.evaluation, table.c.step, table.c.metrics).where(table.c.id > last)
+        rows = connection.execute(query.order_by(table.c.id).limit(page)).all()
+        if not rows:
+            return
+        yield [(row.evaluation, row.step, json.loads(row.metrics)) for row in rows]
+        last = rows[-1].id
+
+
+def finished_with_reports(connection: Connection) -> list[int]:
+    """The ids of the evaluations that finished and had reported."""
+    reported = select(schema.report.c.evaluation).distinct()
+    query = select(_evaluation.id).where(_evaluation.state == State.FINISHED.value, _evaluation.id.in_(reported))
+    return list(connection.execute(query.order_by(_evaluation.id)).scalars())
+
+
+def outcomes(connection: Connection, page: int = 2000) -> Iterator[list[tuple[dict[str, Any], float | None, bool]]]:
+    """(configuration, objective or None, whether it was stopped early) of all that ended, page by page.
+
+    They are in the order in which they were gathered.
+    """
     gathered, last = 0.0, 0
     while True:
         query = (
-            select(_evaluation.id, _evaluation.gathered_at, _evaluation.configuration, _evaluation.objective)
+            select(
+                *(_evaluation.id, _evaluation.gathered_at, _evaluation.configuration, _evaluation.objective),
+                _evaluation.state,
+            )
             .where(
                 (_evaluation.gathered_at > gathered) | and_(_evaluation.gathered_at == gathered, _evaluation.id > last)
             )
@@ -92,7 +117,7 @@ def outcomes(connection: Connection, page: int = 2000) -> Iterator[list[tuple[di
         rows = connection.execute(query).all()
         if not rows:
             return
-        yield [(json.loads(row.configuration), row.objective) for row in rows]
+        yield [(json.loads(row.configuration), row.objective, row.state == State.STOPPED.value) for row in rows]
         gathered, last = rows[-1].gathered_at, rows[-1].id
 
 

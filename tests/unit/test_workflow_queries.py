@@ -70,7 +70,8 @@ def test_the_latest_durations_come_first(engine: Engine) -> None:
 def test_outcomes_come_in_the_order_of_gathering(engine: Engine) -> None:
     with engine.begin() as connection:
         (page,) = queries.outcomes(connection)
-    assert page == [({"x": 4}, None), ({"x": 1}, 2.0), ({"x": 2}, 5.0), ({"x": 3}, 5.0)]
+    told = [({"x": 4}, None), ({"x": 1}, 2.0), ({"x": 2}, 5.0), ({"x": 3}, 5.0)]
+    assert page == [(*outcome, False) for outcome in told]
 
 
 def test_one_evaluation(engine: Engine) -> None:

@@ -260,5 +260,5 @@ def test_configurations_and_objectives_come_back_exactly(configuration: dict[str
         engine = new_database(Path(folder), [configuration])
         finish(engine, take_lease(engine), ended(1, objective=objective))
         with engine.begin() as connection:
-            assert list(queries.outcomes(connection)) == [[(configuration, objective)]]
+            assert list(queries.outcomes(connection)) == [[(configuration, objective, False)]]
         engine.dispose()
