@@ -18,7 +18,7 @@ from contextlib import suppress
 from typing import Any, ClassVar
 
 from hpcsearch.evaluation import State
-from hpcsearch.worker import protocol
+from hpcsearch.worker import protocol, storage
 from hpcsearch.worker import slot as slot_process
 from hpcsearch.worker.channel import Channel, ClosedError, standard_channel
 from hpcsearch.worker.environment import own_cores, scrubbed, visible_gpus
@@ -90,6 +90,7 @@ class Agent:
         finally:
             kill_descendants(os.getpid())
             reap_children(REAP_LIMIT_S)
+            storage.release()
 
     def _hello(self) -> dict[str, Any]:
         return {
@@ -362,6 +363,8 @@ def main() -> None:
     for name in os.environ.keys() - environment.keys():
         del os.environ[name]
     os.environ.update(environment)
+    with suppress(storage.StorageError):  # an evaluation that needs it will say so
+        storage.hold()
     Agent(standard_channel()).work()
 
 
