@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
-    from hpcsearch import experiment, tensorboard
+    from hpcsearch import data, devices, experiment, tensorboard
     from hpcsearch.evaluation import Resources
     from hpcsearch.problem import HpProblem
     from hpcsearch.program import Command, command
@@ -28,6 +28,8 @@ __all__ = [
     "Resources",
     "Stopped",
     "command",
+    "data",
+    "devices",
     "evaluation",
     "experiment",
     "log",
@@ -60,7 +62,7 @@ _HOMES = {
 }
 
 #: Public names that are modules.
-_MODULES = frozenset({"experiment", "tensorboard"})
+_MODULES = frozenset({"data", "devices", "experiment", "tensorboard"})
 
 #: Public functions that share their name with a submodule.
 _SHARED = frozenset({"evaluation"})

@@ -49,6 +49,6 @@ def copy_to_local(path: str | os.PathLike[str], local_path: str = "") -> str:
     from hpcsearch.data.staging import staged
 
     text = os.fspath(path)
-    if "://" not in text and not os.path.isabs(text):
+    if "://" not in text and not Path(text).is_absolute():
         text = project_path() + text
     return staged(source_of(text))

@@ -16,6 +16,9 @@ from hpcsearch.errors import HpcsearchError, NotFoundError
 #: What tells whether something at a URL is what it was; each file system knows some of these.
 _MARKS = ("size", "mtime", "LastModified", "last_modified", "created", "ETag", "etag", "Content-MD5", "Digest")
 
+#: The status of a web server's answer.
+_NOT_FOUND = 404
+
 
 @dataclass(frozen=True)
 class State:
@@ -67,7 +70,9 @@ class Local:
         try:
             parts = sorted(self._parts())
         except FileNotFoundError as error:
-            raise NotFoundError(f"There is no {error.filename}.", "Paths are relative to the project's folder.") from None
+            raise NotFoundError(
+                f"There is no {error.filename}.", "Paths are relative to the project's folder."
+            ) from None
         except OSError as error:
             raise HpcsearchError(f"{error.filename or self.path} cannot be read: {error.strerror}.") from None
         return State(sum(size for _, size, _ in parts), repr(parts))
@@ -131,7 +136,9 @@ class Remote:
             found = {self.path: about}
             if about["type"] == "directory":
                 found = self.files.find(self.path, detail=True)
-        marks = sorted((path, [(mark, str(one[mark])) for mark in _MARKS if mark in one]) for path, one in found.items())
+        marks = sorted(
+            (path, [(mark, str(one[mark])) for mark in _MARKS if mark in one]) for path, one in found.items()
+        )
         return State(sum(one.get("size") or 0 for one in found.values()), repr(marks))
 
     def fetch(self, target: Path) -> None:
@@ -146,10 +153,12 @@ class Remote:
         """An error of the network or of a service as a sentence; those of this machine's disk as they are."""
         try:
             yield
-        except FileNotFoundError:
-            raise NotFoundError(f"There is nothing at {self.url}.") from None
         except Exception as error:
-            if isinstance(error, OSError) and error.errno is not None:
+            # To fsspec a server that is away is a file that is not there, with the reason behind it
+            why = (error.__cause__ or error) if isinstance(error, FileNotFoundError) else error
+            if isinstance(why, FileNotFoundError) or getattr(why, "status", None) == _NOT_FOUND:
+                raise NotFoundError(f"There is nothing at {self.url}.") from None
+            if why is error and isinstance(error, OSError) and error.errno is not None:
                 raise
-            said = str(error) or type(error).__name__
+            said = str(why) or type(why).__name__
             raise HpcsearchError(f"{self.url} cannot be read: {said}.", "Try it with fsspec by hand.") from error

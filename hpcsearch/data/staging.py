@@ -43,7 +43,8 @@ def staged(source: Source) -> str:
                 return str(copy)
         state = source.look()
     raise HpcsearchError(
-        f"{source} changes while it is copied; {_ATTEMPTS} attempts came to nothing.", "Copy it when nobody writes to it."
+        f"{source} changes while it is copied; {_ATTEMPTS} attempts came to nothing.",
+        "Copy it when nobody writes to it.",
     )
 
 

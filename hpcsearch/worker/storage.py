@@ -1,8 +1,9 @@
 """A node's own storage: one folder for each allocation on each node, which goes with the last process that holds it.
 
-Who uses the folder holds a shared lock beside it: the agent from its start to its end, and every process that has copied
-something there. The kernel lets go of the lock of whoever dies. Who ends in good order, or comes to this node later, takes
-away the folders that nobody holds any more: so what is killed leaves nothing for longer than until the next one comes.
+Who uses the folder holds a shared lock beside it: the agent from its start to its end, and every process that has
+copied something there. The kernel lets go of the lock of whoever dies. Who ends in good order, or comes to this node
+later, takes away the folders that nobody holds any more: so what was killed leaves nothing for longer than until the
+next one comes.
 
     <storage>/hpcsearch-<uid>/<host>.<allocation>.lock
     <storage>/hpcsearch-<uid>/<host>.<allocation>/...
