@@ -31,6 +31,7 @@ COMMANDS = {
     "results": ("hpcsearch.cli.results", "The best evaluations of a workflow, and all of them as a file."),
     "topk": ("hpcsearch.cli.topk", "The best points of a results.csv or a workflow."),
     "report": ("hpcsearch.cli.report", "A page with figures on a workflow, as one HTML file."),
+    "plot": ("hpcsearch.cli.plot", "One figure of a workflow, for a paper."),
     "dashboard": ("hpcsearch.cli.dashboard", "Show a workflow in optuna-dashboard."),
     "tensorboard": ("hpcsearch.cli.tensorboard", "Show a workflow in TensorBoard."),
     "resume": ("hpcsearch.cli.resume", "Continue a workflow with another allocation."),

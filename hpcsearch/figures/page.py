@@ -75,6 +75,7 @@ def _sections(study: Study) -> Iterator[Section]:
     yield Section("objective", "Objective over time", (found,))
     known, drawn = axes.axes(study), axes.drawn(study, POINTS, BEST)
     said = note(len(drawn), len(study.valued), f"the {BEST} best")
+    zoom = f"A double click on a figure shows objectives that lie far from the others, too. {said}"
     if len(drawn) and known:
         fits = known[:_PARALLEL]
         left = f" The first {_PARALLEL} of {len(known)} hyperparameters are shown." if len(known) > len(fits) else ""
@@ -83,7 +84,7 @@ def _sections(study: Study) -> Iterator[Section]:
         figure = Figure("parallel", plots.parallel(study, fits, drawn), f"{help_} {said}{left}")
         yield Section("parallel", "Parallel coordinates", (figure,))
         each = (Figure(f"hp-{place}", plots.hyperparameter(study, one, drawn)) for place, one in enumerate(known))
-        yield Section("hyperparameters", "Each hyperparameter", (*each, Figure("", None, said)), small=True)
+        yield Section("hyperparameters", "Each hyperparameter", (*each, Figure("", None, zoom)), small=True)
     weights = importance(study)
     if isinstance(weights, str):
         figure = Figure("importance", None, weights)

@@ -26,14 +26,13 @@ SCALE = [[0.0, "#08306b"], [0.15, "#2171b5"], [0.5, "#9ecae1"], [1.0, "#eeeeee"]
 
 def objective(one: study.Study, data: Progress) -> Plot:
     """The objective over time."""
-    hours = _hours(float(one.elapsed_s[one.valued[-1]])) if len(one.valued) else 1.0
-    unit = "hours" if hours == 3600.0 else "minutes" if hours == 60.0 else "seconds"
+    unit_s, unit = unit_of(one)
     points = {
         "type": "scatter",
         "mode": "markers",
         "name": "evaluation",
         "marker": {"color": POINT, "size": 5},
-        "x": _list(one.elapsed_s[data.shown] / hours),
+        "x": _list(one.elapsed_s[data.shown] / unit_s),
         "y": _list(one.objective[data.shown]),
         "text": [f"evaluation {one.ids[index]}<br>{_escaped(axes.text_of(one, index))}" for index in data.shown],
         "hovertemplate": "%{y:.6g}<br>%{text}<extra></extra>",
@@ -43,7 +42,7 @@ def objective(one: study.Study, data: Progress) -> Plot:
         "mode": "lines",
         "name": "best so far",
         "line": {"color": BEST, "shape": "hv", "width": 2},
-        "x": _list(data.best_at_s / hours),
+        "x": _list(data.best_at_s / unit_s),
         "y": _list(data.best),
         "hovertemplate": "best so far %{y:.6g}<extra></extra>",
     }
@@ -62,7 +61,7 @@ def parallel(one: study.Study, known: Sequence[axes.Axis], drawn: study.Indices)
         "colorscale": SCALE,
         "reversescale": not one.minimize,
         "showscale": True,
-        **dict(zip(("cmin", "cmax"), _range(values), strict=True)),
+        **dict(zip(("cmin", "cmax"), range_of(values), strict=True)),
     }
     trace = {"type": "parcoords", "line": line, "dimensions": dimensions, "labelangle": -20}
     return {"data": [trace], "layout": {**_LOOKS, "height": 480, "margin": {"l": 80, "r": 40, "t": 90, "b": 40}}}
@@ -113,7 +112,7 @@ def hyperparameter(one: study.Study, each: axes.Axis, drawn: study.Indices) -> P
         "text": [f"{_escaped(_value_of(one, each.name, index))}<br>evaluation {one.ids[index]}" for index in drawn],
         "hovertemplate": "%{y:.6g}<br>" + _escaped(each.name) + " = %{text}<extra></extra>",
     }
-    vertical = {"title": "objective", "range": _range(one.objective[drawn], 0.05)}
+    vertical = {"title": "objective", "range": range_of(one.objective[drawn], 0.05)}
     return _plot([trace], 300, horizontal, vertical)
 
 
@@ -192,6 +191,9 @@ _LOOKS: Mapping[str, Any] = {
     "hoverlabel": {"align": "left"},
     "modebar": {"bgcolor": "rgba(255,255,255,0.7)", "color": "#aaa", "activecolor": BEST},
 }
+#: A search that lasts so long is shown in this unit: seconds, seconds, name.
+_UNITS = ((2 * 3600.0, 3600.0, "hours"), (300.0, 60.0, "minutes"), (0.0, 1.0, "seconds"))
+
 _AXIS: Mapping[str, Any] = {"gridcolor": "#e6e6e6", "zeroline": False, "linecolor": "#999", "ticks": "outside"}
 
 
@@ -206,12 +208,13 @@ def _titled(one: Plot) -> Plot:
     return {**one, "title": {"text": one["title"]}} if "title" in one else one
 
 
-def _hours(most_s: float) -> float:
-    """The seconds in the unit that fits."""
-    return 3600.0 if most_s > 2 * 3600 else 60.0 if most_s > 300 else 1.0
+def unit_of(one: study.Study) -> tuple[float, str]:
+    """The unit of time that fits a search, in seconds, and its name."""
+    most_s = float(one.elapsed_s[one.valued[-1]])
+    return next((unit_s, name) for least_s, unit_s, name in _UNITS if most_s >= least_s)
 
 
-def _range(values: study.Numbers, room: float = 0.0) -> list[float]:
+def range_of(values: study.Numbers, room: float = 0.0) -> list[float]:
     """Least and greatest, but for outliers: a few that diverged must not squeeze all others into a line."""
     if not len(values):
         return [0.0, 1.0]

@@ -35,7 +35,7 @@ class FailureGroup:
 
 @dataclass(frozen=True)
 class Busy:
-    """One attempt at an evaluation on its node. Times are in seconds since 1970, UTC."""
+    """One attempt at an evaluation on one of its nodes. Times are in seconds since 1970, UTC."""
 
     allocation: int
     node: str
@@ -110,7 +110,12 @@ def read_study(layout: Layout) -> Study:
     snapshot = take_snapshot(layout, with_nodes=True)
     with reading(layout.database) as connection:
         failures = tuple(FailureGroup(*row) for row in connection.execute(_FAILURES))
-        attempts = tuple(Busy(*row) for row in connection.execute(_ATTEMPTS))
+        rows = connection.execute(_ATTEMPTS).all()
+    attempts = tuple(
+        Busy(row.allocation, node, row.started_at, row.ended_at)
+        for row in rows
+        for node in (row.nodes.split(",") if row.nodes else [row.node])
+    )
     return Study(layout, snapshot, read_table(layout.database), failures, attempts)
 
 
@@ -123,7 +128,7 @@ _FAILURES = (
     .group_by(*_REASON)
     .order_by(func.count().desc(), func.min(_evaluation.id))
 )
-_ATTEMPTS = select(_attempt.allocation, _attempt.node, _attempt.started_at, _attempt.ended_at).where(
+_ATTEMPTS = select(_attempt.allocation, _attempt.node, _attempt.nodes, _attempt.started_at, _attempt.ended_at).where(
     _attempt.started_at.is_not(None)
 )
 

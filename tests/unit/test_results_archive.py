@@ -116,7 +116,7 @@ def test_configurations_come_back_whatever_they_hold(configurations: list[dict[s
 def test_a_notebook_shows_how_it_stands(layout: Layout) -> None:
     for opened in (hpcsearch.open_workflow(layout.root), hpcsearch.open_workflow(layout.arrays)):
         html = opened._repr_html_()
-        assert "<b>Workflow poly</b>" in html and "2 FINISHED, 1 FAILED, 1 PROPOSED" in html
+        assert "<b>Workflow poly</b>" in html and "1 PROPOSED, 2 FINISHED, 1 FAILED" in html
         assert "<th>activation</th>" in html and "<td>0.75</td>" in html
 
 
