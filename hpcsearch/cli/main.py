@@ -26,6 +26,8 @@ COMMANDS = {
     "hps": ("hpcsearch.cli.hps", "Search on this machine, in the foreground."),
     "submit": ("hpcsearch.cli.submit", "Check a search, make its workflow and submit it."),
     "status": ("hpcsearch.cli.status", "How a workflow stands, or all of them."),
+    "monitor": ("hpcsearch.cli.monitor", "Watch a workflow on the terminal."),
+    "why": ("hpcsearch.cli.why", "Why an evaluation failed, or why nothing runs."),
     "show": ("hpcsearch.cli.show", "All that is known of one evaluation."),
     "logs": ("hpcsearch.cli.logs", "What an evaluation, the driver or an allocation has printed."),
     "results": ("hpcsearch.cli.results", "The best evaluations of a workflow, and all of them as a file."),

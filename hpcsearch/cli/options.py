@@ -138,6 +138,19 @@ def output_format(*choices: str) -> Callable[[Command], Command]:
     return click.option("--format", "form", type=click.Choice(choices), default=choices[0], show_default=True)
 
 
+def interval(seconds: float) -> Callable[[Command], Command]:
+    """``--interval``: seconds between two looks, by default so many."""
+    return click.option(
+        "--interval",
+        "interval_s",
+        type=click.FloatRange(min=0.5, max=3600.0),
+        default=seconds,
+        show_default=True,
+        metavar="SECONDS",
+        help="Between two looks at the database.",
+    )
+
+
 #: How an allocation runs: the options that ``submit hps`` and ``resume`` share. (names, attributes, help)
 _RUNNING: tuple[tuple[tuple[str, ...], dict[str, Any], str], ...] = (
     (("--nodes", "-n"), {"type": int, "metavar": "N"}, "How many nodes."),

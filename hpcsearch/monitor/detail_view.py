@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from hpcsearch.evaluation import State
@@ -18,7 +18,14 @@ def show_detail(detail: Detail, form: str) -> None:
     if form == "json":
         text.print_json(_values(detail))
         return
-    text.print_table(None, _facts(detail))
+    style = text.style_of_output()
+    for line in detail_lines(detail, style):
+        print(line)
+
+
+def detail_lines(detail: Detail, style: text.Style) -> Iterator[str]:
+    """One evaluation as a page."""
+    yield from text.table_lines(None, _facts(detail), style)
     for title, lines in (
         ("Attempts", _attempts),
         ("Reports", _reports),
@@ -26,7 +33,7 @@ def show_detail(detail: Detail, form: str) -> None:
         ("Files", _files),
         ("Output", _output),
     ):
-        lines(detail, title)
+        yield from lines(detail, title, style)
 
 
 def _facts(detail: Detail) -> list[tuple[str, str]]:
@@ -52,11 +59,11 @@ def _mapping(title: str, values: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [(title if number == 0 else "", line) for number, line in enumerate(lines)]
 
 
-def _attempts(detail: Detail, title: str) -> None:
+def _attempts(detail: Detail, title: str, style: text.Style) -> Iterator[str]:
     if detail.attempts:
-        print()
+        yield ""
         header = ("Attempt", "State", "Node", "Slot", "Allocation", "Started", "Ended", "Duration", "Why")
-        text.print_table(header, [_attempt(one) for one in detail.attempts])
+        yield from text.table_lines(header, [_attempt(one) for one in detail.attempts], style)
 
 
 def _attempt(one: Attempt) -> tuple[str, ...]:
@@ -74,7 +81,7 @@ def _attempt(one: Attempt) -> tuple[str, ...]:
     )
 
 
-def _reports(detail: Detail, title: str) -> None:
+def _reports(detail: Detail, title: str, style: text.Style) -> Iterator[str]:
     reports = detail.record.reports
     if not reports:
         return
@@ -88,35 +95,34 @@ def _reports(detail: Detail, title: str) -> None:
         )
         for report in reports[-_LISTED:]
     ]
-    _title(title, len(rows), len(reports), "last")
-    text.print_table(("Attempt", "Step", "Time", *names), rows)
+    yield from _title(title, len(rows), len(reports), "last")
+    yield from text.table_lines(("Attempt", "Step", "Time", *names), rows, style)
 
 
-def _traceback(detail: Detail, title: str) -> None:
+def _traceback(detail: Detail, title: str, style: text.Style) -> Iterator[str]:
     failure = detail.record.failure
     if failure is not None and failure.traceback:
-        print(f"\n{title}")
-        for line in failure.traceback.rstrip().splitlines():
-            print(f"  {text.printable(line)}")
+        yield from ("", title)
+        yield from (f"  {text.printable(line)}" for line in failure.traceback.rstrip().splitlines())
 
 
-def _files(detail: Detail, title: str) -> None:
-    if detail.files:
-        _title(f"{title} in {detail.directory}", len(detail.files[:_LISTED]), len(detail.files), "first")
-        text.print_table(None, [(f"{size}", text.printable(name)) for name, size in detail.files[:_LISTED]])
+def _files(detail: Detail, title: str, style: text.Style) -> Iterator[str]:
+    listed = detail.files[:_LISTED]
+    if listed:
+        yield from _title(f"{title} in {detail.directory}", len(listed), len(detail.files), "first")
+        yield from text.table_lines(None, [(f"{size}", text.printable(name)) for name, size in listed], style)
 
 
-def _output(detail: Detail, title: str) -> None:
+def _output(detail: Detail, title: str, style: text.Style) -> Iterator[str]:
     if detail.last_lines:
-        print(f"\n{title}, its last lines; all of it: hpcsearch logs {detail.typed} {detail.record.id}")
-        for line in detail.last_lines:
-            print(f"  {text.printable(line)}")
+        yield from ("", f"{title}, its last lines; all of it: hpcsearch logs {detail.typed} {detail.record.id}")
+        yield from (f"  {text.printable(line)}" for line in detail.last_lines)
     elif detail.record.state is not State.PROPOSED:
-        print("\nIt has printed nothing.")
+        yield from ("", "It has printed nothing.")
 
 
-def _title(title: str, listed: int, total: int, which: str) -> None:
-    print(f"\n{title}" + (f" (the {which} {listed} of {total})" if listed < total else ""))
+def _title(title: str, listed: int, total: int, which: str) -> tuple[str, str]:
+    return "", title + (f" (the {which} {listed} of {total})" if listed < total else "")
 
 
 def _values(detail: Detail) -> dict[str, Any]:

@@ -14,24 +14,41 @@ from hpcsearch.workflow.layout import Layout, list_layouts, workflows_root
 
 #: A workflow as it stands, or why it cannot be read.
 _Seen = Snapshot | HpcsearchError
+Found = dict[Layout, _Seen]
 
 
 def show_list(root: str | None, form: str) -> None:
     """Prints all workflows under ``root``; ``form`` is table, json or csv."""
-    seen = _look(list_layouts(root))
+    found = read_all(root)
     if form == "json":
-        text.print_json([_values(*one) for one in seen.items()])
+        text.print_json(values(found))
     elif form == "csv":
-        text.print_csv(COLUMNS, [_values(*one) for one in seen.items()])
-    elif not seen:
-        print(f"No workflows in {workflows_root(root)} yet. Type 'hpcsearch submit hps --help' to begin one.")
+        text.print_csv(COLUMNS, values(found))
     else:
-        header = ("Workflow", "State", "Search", "Ended", "Budget", "Best", "Created", "")
-        text.print_table(header, [_cells(*one) for one in seen.items()])
+        for line in lines(found, root, text.style_of_output()):
+            print(line)
 
 
-def _look(layouts: Sequence[Layout]) -> dict[Layout, _Seen]:
-    """Each workflow as it stands; the scheduler is asked, once, of those that may still be worked on."""
+def read_all(root: str | None) -> Found:
+    """Each workflow under ``root`` as it stands."""
+    return _look(list_layouts(root))
+
+
+def values(found: Found) -> list[dict[str, Any]]:
+    """Each workflow by ``COLUMNS``."""
+    return [_values(*one) for one in found.items()]
+
+
+def lines(found: Found, root: str | None, style: text.Style) -> list[str]:
+    """The workflows as a table."""
+    if not found:
+        return [f"No workflows in {workflows_root(root)} yet. Type 'hpcsearch submit hps --help' to begin one."]
+    header = ("Workflow", "State", "Search", "Ended", "Budget", "Best", "Created", "")
+    return text.table_lines(header, [_cells(*one) for one in found.items()], style)
+
+
+def _look(layouts: Sequence[Layout]) -> Found:
+    """The scheduler is asked, once, of those that may still be worked on."""
     seen = {layout: _take(layout, {}) for layout in layouts}
     live = [layout for layout, one in seen.items() if isinstance(one, Snapshot) and one.live]
     heard = hear_schedulers(live)

@@ -48,11 +48,19 @@ class NodeView:
 
 
 def read_nodes(
-    connection: Connection, allocations: Sequence[AllocationView], rows: Iterable[Mapping[str, Any]], now: float
+    connection: Connection,
+    allocations: Sequence[AllocationView],
+    rows: Iterable[Mapping[str, Any]],
+    now: float,
+    *,
+    used: bool = True,
 ) -> tuple[NodeView, ...]:
-    """The nodes of all allocations that have begun; one that no agent has told of yet has the name ``?``."""
+    """The nodes of all allocations that have begun; one that no agent has told of yet has the name ``?``.
+
+    How busy they were takes a look at every attempt: without ``used`` that is 0.
+    """
     ends = {one.number: _end_at(connection, one, now) for one in allocations if one.started_at is not None}
-    busy = _slot_seconds(connection, ends)
+    busy = _slot_seconds(connection, ends) if used else {}
     of: dict[int, list[Mapping[str, Any]]] = {}
     for row in rows:
         of.setdefault(row["allocation"], []).append(row)

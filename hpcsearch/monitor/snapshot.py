@@ -10,10 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import Connection, RowMapping
+
 from hpcsearch.errors import DatabaseError
 from hpcsearch.evaluation import END_STATES, State
 from hpcsearch.monitor.allocations import AllocationView, Heard, ask_schedulers, view, with_cancel, with_silence
 from hpcsearch.monitor.nodes import NodeView, read_nodes
+from hpcsearch.monitor.tally import Tally
 from hpcsearch.workflow import lease, queries
 from hpcsearch.workflow.database import reading
 from hpcsearch.workflow.layout import Layout
@@ -35,6 +38,8 @@ class Snapshot:
     minimize: bool
     max_evals: int | None
     max_success: int | None
+    names: tuple[str, ...]  # of the hyperparameters
+    settings: Mapping[str, Any]  # how its allocations run unless told otherwise
     counts: Mapping[State, int]
     slots: int  # on the nodes that are up
     best: Record | None
@@ -68,13 +73,17 @@ def hear_schedulers(layouts: Sequence[Layout]) -> dict[Layout, Heard]:
     return ask_schedulers(rows)
 
 
-def take_snapshot(layout: Layout, heard: Heard | None = None, with_nodes: bool = False) -> Snapshot:
+def take_snapshot(
+    layout: Layout, heard: Heard | None = None, with_nodes: bool = False, tally: Tally | None = None
+) -> Snapshot:
     """Reads a workflow.
 
     Args:
         layout: which one.
         heard: what the scheduler said before; None: it is asked now.
         with_nodes: whether to look at every attempt for how busy the nodes were.
+        tally: what has been counted before; with it no evaluation is looked at, and nodes come without how busy they
+            were.
 
     Raises:
         DatabaseError: the database cannot be read.
@@ -84,14 +93,17 @@ def take_snapshot(layout: Layout, heard: Heard | None = None, with_nodes: bool =
     with reading(layout.database) as connection:
         workflow = queries.workflow_row(connection)
         rows = queries.allocation_rows(connection)
-        counts = queries.count_states(connection)
-        best = queries.best(connection, bool(workflow["minimize"]), 1)
+        counts = queries.count_states(connection) if tally is None else dict(tally.counts)
+        best = _best(connection, bool(workflow["minimize"]), tally)
         nodes = [dict(row) for row in queries.node_rows(connection)]
         taken_at = time.time()
         holder = lease.holder(connection)
         views = (view(dict(row), statuses.get(row["number"])) for row in rows)
         allocations = tuple(with_cancel(with_silence(one, holder, taken_at), layout) for one in views)
-        node_views = read_nodes(connection, allocations, nodes, taken_at) if with_nodes else ()
+        node_views: tuple[NodeView, ...] = ()
+        if with_nodes or tally is not None:
+            node_views = read_nodes(connection, allocations, nodes, taken_at, used=with_nodes)
+        settings = json.loads(workflow["settings"])
     live = {allocation.number for allocation in allocations if allocation.live}
     return Snapshot(
         name=workflow["name"],
@@ -104,10 +116,18 @@ def take_snapshot(layout: Layout, heard: Heard | None = None, with_nodes: bool =
         search=workflow["search"],
         minimize=bool(workflow["minimize"]),
         max_evals=workflow["max_evals"],
-        max_success=json.loads(workflow["settings"]).get("max_success"),
+        max_success=settings.get("max_success"),
+        names=tuple(json.loads(workflow["names"])),
+        settings=settings,
         counts=counts,
         slots=sum(node["slots"] or 0 for node in nodes if node["state"] == "UP" and node["allocation"] in live),
-        best=record(best[0]) if best else None,
+        best=record(best) if best is not None else None,
         allocations=allocations,
         nodes=node_views,
     )
+
+
+def _best(connection: Connection, minimize: bool, tally: Tally | None) -> RowMapping | None:
+    if tally is None:
+        return next(iter(queries.best(connection, minimize, 1)), None)
+    return None if tally.best is None else queries.evaluation_row(connection, tally.best.id)

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -24,6 +25,11 @@ _GAP, _LAST = 2, 20
 def local_time(at: float | None) -> str:
     """A point in time in the user's zone; empty for None."""
     return "" if at is None else datetime.fromtimestamp(at).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def clock(at: float) -> str:
+    """The time of day in the user's zone."""
+    return datetime.fromtimestamp(at).strftime("%H:%M:%S")
 
 
 def iso_time(at: float | None) -> str | None:
@@ -53,29 +59,48 @@ def printable(line: str) -> str:
     return "".join(each if each.isprintable() or each == "\t" else repr(each)[1:-1] for each in line)
 
 
-def print_table(header: Sequence[str] | None, rows: Sequence[Sequence[str]]) -> None:
-    """Prints a table without lines; columns that are empty throughout are left out.
+@dataclass(frozen=True)
+class Style:
+    """What a table has to fit, and whether its header is bold."""
 
-    On a terminal its header is bold (not with NO_COLOR) and only the last column is broken; where the others do not fit
-    the width, each row becomes a table of its own, a value a line. Elsewhere a row is a line.
-    """
+    width: int = _UNBOUNDED
+    bold: bool = False
+
+
+def style_of_output() -> Style:
+    """On a terminal as wide as that is, and bold unless NO_COLOR is set."""
     terminal = sys.stdout.isatty()
-    console = Console(width=None if terminal else _UNBOUNDED, highlight=False, markup=False, emoji=False)
+    return Style(Console().width, not os.environ.get("NO_COLOR")) if terminal else Style()
+
+
+def print_table(header: Sequence[str] | None, rows: Sequence[Sequence[str]]) -> None:
+    """Prints ``table_lines``."""
+    for line in table_lines(header, rows, style_of_output()):
+        print(line)
+
+
+def table_lines(header: Sequence[str] | None, rows: Sequence[Sequence[str]], style: Style) -> list[str]:
+    """A table without rules; columns that are empty throughout are left out.
+
+    Only the last column is broken where the table would be too wide; where the others do not fit, each row becomes a
+    table of its own, a value a line.
+    """
     kept = [index for index in range(len(rows[0])) if any(row[index] for row in rows)]
     names = [header[index] if header else "" for index in kept]
     cells = [[row[index] for index in kept] for row in rows]
     *others, last = (max(map(cell_len, column)) for column in zip(names, *cells, strict=True))
-    if header and sum(others) + _GAP * len(others) + min(last, _LAST) > console.width:
-        for number, row in enumerate(cells):
-            print("\n" * (number > 0), end="")
-            _draw(console, None, [pair for pair in zip(names, row, strict=True) if pair[1]])
-    else:
-        _draw(console, names if header else None, cells)
+    if not header or sum(others) + _GAP * len(others) + min(last, _LAST) <= style.width:
+        return _draw(names if header else None, cells, style)
+    lines: list[str] = []
+    for number, row in enumerate(cells):
+        pairs = [pair for pair in zip(names, row, strict=True) if pair[1]]
+        lines += [""] * (number > 0) + _draw(None, pairs, style)
+    return lines
 
 
-def _draw(console: Console, header: Sequence[str] | None, rows: Sequence[Sequence[str]]) -> None:
-    plain = not sys.stdout.isatty() or bool(os.environ.get("NO_COLOR"))
-    drawn = Table(box=None, pad_edge=False, header_style="" if plain else "bold", show_header=header is not None)
+def _draw(header: Sequence[str] | None, rows: Sequence[Sequence[str]], style: Style) -> list[str]:
+    console = Console(width=style.width, highlight=False, markup=False, emoji=False)
+    drawn = Table(box=None, pad_edge=False, header_style="bold" if style.bold else "", show_header=header is not None)
     last = len(rows[0]) - 1
     for index in range(last + 1):
         drawn.add_column(header[index] if header else "", overflow="fold", no_wrap=index < last)
@@ -83,13 +108,14 @@ def _draw(console: Console, header: Sequence[str] | None, rows: Sequence[Sequenc
         drawn.add_row(*row)
     with console.capture() as capture:
         console.print(drawn)
-    print("\n".join(line.rstrip() for line in capture.get().splitlines()))
+    return [line.rstrip() for line in capture.get().splitlines()]
 
 
-def print_csv(header: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Prints rows under a header; what a row does not have is empty."""
-    writer = csv.DictWriter(sys.stdout, header, restval="", lineterminator="\n")
-    writer.writeheader()
+def print_csv(names: Sequence[str], rows: Iterable[Mapping[str, Any]], *, header: bool = True) -> None:
+    """Prints rows, under a header; what a row does not have is empty."""
+    writer = csv.DictWriter(sys.stdout, names, restval="", lineterminator="\n")
+    if header:
+        writer.writeheader()
     writer.writerows(rows)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from hpcsearch.evaluation import State
@@ -16,17 +17,22 @@ def show_status(snapshot: Snapshot, form: str, each_node: bool = False) -> None:
     """Prints one workflow; ``form`` is table, json or csv. ``each_node`` adds a line for each node to the table."""
     if form == "json":
         text.print_json(status_values(snapshot))
-        return
-    if form == "csv":
+    elif form == "csv":
         text.print_csv(COLUMNS, [columns(snapshot)])
-        return
-    text.print_table(None, _facts(snapshot))
+    else:
+        for line in status_lines(snapshot, text.style_of_output(), each_node):
+            print(line)
+
+
+def status_lines(snapshot: Snapshot, style: text.Style, each_node: bool) -> Iterator[str]:
+    """One workflow as a page."""
+    yield from text.table_lines(None, _facts(snapshot), style)
     if snapshot.allocations:
-        print()
-        _print_allocations(snapshot.allocations)
+        yield ""
+        yield from text.table_lines(_ALLOCATIONS, [_allocation(one) for one in snapshot.allocations], style)
     if each_node and snapshot.nodes:
-        print()
-        _print_nodes(snapshot.nodes)
+        yield ""
+        yield from text.table_lines(_NODES, [_node(one) for one in snapshot.nodes], style)
 
 
 def state_of(snapshot: Snapshot) -> str:
@@ -131,42 +137,38 @@ def _node_facts(snapshot: Snapshot) -> list[tuple[str, str]]:
     return rows
 
 
-def _print_allocations(allocations: tuple[AllocationView, ...]) -> None:
-    header = ("Allocation", "State", "Id", "Queue", "Nodes", "Walltime", "Left", "Submitted", "Started", "Ended", "Why")
-    rows = [
-        (
-            str(one.number),
-            one.standing.value,
-            one.scheduler_id or "",
-            one.queue,
-            str(one.nodes),
-            format_duration(int(one.walltime_s)),
-            "" if one.time_left_s is None else format_duration(int(one.time_left_s)),
-            text.local_time(one.submitted_at),
-            text.local_time(one.started_at),
-            text.local_time(one.ended_at),
-            one.reason,
-        )
-        for one in allocations
-    ]
-    text.print_table(header, rows)
+_ALLOCATIONS = tuple("Allocation State Id Queue Nodes Walltime Left Submitted Started Ended Why".split())
 
 
-def _print_nodes(nodes: tuple[NodeView, ...]) -> None:
-    header = ("Allocation", "Node", "State", "Slots", "From", "To", "Held", "Busy", "Given back", "Why")
-    rows = [
-        (
-            str(node.allocation),
-            node.name,
-            node.state,
-            str(node.slots or ""),
-            text.local_time(node.held_from_at),
-            text.local_time(node.held_to_at),
-            format_duration(int(node.held_s)),
-            f"{node.busy_s / node.held_s:.0%}" if node.held_s else "",
-            format_duration(int(node.given_back_s)) if node.state == "given back" else "",
-            node.reason,
-        )
-        for node in nodes
-    ]
-    text.print_table(header, rows)
+def _allocation(one: AllocationView) -> tuple[str, ...]:
+    return (
+        str(one.number),
+        one.standing.value,
+        one.scheduler_id or "",
+        one.queue,
+        str(one.nodes),
+        format_duration(int(one.walltime_s)),
+        "" if one.time_left_s is None else format_duration(int(one.time_left_s)),
+        text.local_time(one.submitted_at),
+        text.local_time(one.started_at),
+        text.local_time(one.ended_at),
+        one.reason,
+    )
+
+
+_NODES = ("Allocation", "Node", "State", "Slots", "From", "To", "Held", "Busy", "Given back", "Why")
+
+
+def _node(node: NodeView) -> tuple[str, ...]:
+    return (
+        str(node.allocation),
+        node.name,
+        node.state,
+        str(node.slots or ""),
+        text.local_time(node.held_from_at),
+        text.local_time(node.held_to_at),
+        format_duration(int(node.held_s)),
+        f"{node.busy_s / node.held_s:.0%}" if node.held_s else "",
+        format_duration(int(node.given_back_s)) if node.state == "given back" else "",
+        node.reason,
+    )

@@ -63,6 +63,14 @@ def evaluations(connection: Connection, after: int = 0, page: int = 1000) -> Seq
     return connection.execute(query).mappings().all()
 
 
+def error_kinds(connection: Connection) -> list[tuple[str, int, int]]:
+    """Kinds of errors, how many evaluations came to their end with each, and the latest of these: the most frequent."""
+    count = func.count()
+    query = select(_evaluation.error_kind, count, func.max(_evaluation.id)).group_by(_evaluation.error_kind)
+    ended = query.where(_evaluation.error_kind.is_not(None), _evaluation.gathered_at.is_not(None))
+    return [tuple(row) for row in connection.execute(ended.order_by(count.desc(), _evaluation.error_kind))]
+
+
 def attempts(connection: Connection, evaluation: int) -> Sequence[RowMapping]:
     """The attempts at one evaluation, the first first."""
     table = schema.attempt

@@ -24,6 +24,7 @@ PAGES = (
     "docs/programs.rst",
     "docs/search.rst",
     "docs/checkpoints.rst",
+    "docs/watching.rst",
 )
 
 

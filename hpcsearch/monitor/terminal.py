@@ -1,0 +1,302 @@
+"""``hpcsearch monitor`` on a terminal.
+
+Textual draws it: it sends what has changed and nothing else, which is what a slow connection wants, and brings tables,
+windows and keys. It costs a quarter of a second to import, which this command alone pays. What is shown is read in a
+thread, so that keys are answered while a slow file system or scheduler is not.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import ClassVar
+
+from rich.text import Text
+from textual import work
+from textual.app import App, ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
+from textual.content import Content
+from textual.widgets import DataTable, Static
+
+from hpcsearch.errors import HpcsearchError
+from hpcsearch.monitor import evaluations, occupancy, output, panels, text
+from hpcsearch.monitor.cancelling import cancel, to_cancel
+from hpcsearch.monitor.detail import read_detail
+from hpcsearch.monitor.detail_view import detail_lines
+from hpcsearch.monitor.plot import plot
+from hpcsearch.monitor.tally import Seen
+from hpcsearch.monitor.watch import Picture, Watch
+from hpcsearch.monitor.why import explain
+from hpcsearch.monitor.windows import Choice, LogWindow, Page, Question
+from hpcsearch.workflow.layout import Layout
+
+#: So many evaluations are in the table at once; sorting brings others there.
+ROWS = 200
+#: The share of a core that the view takes on a login node; to keep to it, it comes so many seconds late at most.
+SHARE, LONGEST_S = 0.06, 15.0
+#: A terminal of so many columns has a panel for failures, too.
+WIDE = 120
+
+KEYS = "1-5 tables  s sort  r reverse  Enter details  l log  w why  c cancel  ? help  q quit"
+KEYS_NARROW = "1-5 tables s sort r reverse Enter more l log w why c cancel ? help q quit"
+
+HELP = """\
+1 2 3 4 5   the table: recent, running, best, failed, all
+s           sort by any hyperparameter, metric or column
+r           the other way round
+Enter       everything that is known of the evaluation at the cursor
+l           what it prints, as it comes
+d           what the driver prints, as it comes
+w           why that evaluation failed
+W           why nothing runs, or what runs
+c           cancel: end the allocations, those that wait too; it asks first
+t           take back the allocations that wait, and let the one that runs go on; it asks first
+f           failures by error in the place of the nodes, and back
+q           leave; the search goes on
+
+What is shown is read from the workflow's database; nothing is changed there. The scheduler is asked
+as seldom as the site wants. Where the end is a range, it spans the pace of this whole allocation
+and that of its latter half.
+""".splitlines()
+
+
+class Monitor(App[None]):
+    """The view of one workflow."""
+
+    ENABLE_COMMAND_PALETTE = False
+    CSS = """
+    Screen { layers: base; }
+    .title { height: 1; text-style: bold reverse; width: 100%; }
+    #facts { height: auto; }
+    #panels { height: 1fr; max-height: 14; min-height: 4; }
+    #panels > Static { width: 1fr; height: 100%; padding-right: 1; }
+    #tables { height: 1; text-style: bold; }
+    DataTable { height: 2fr; }
+    #keys { height: 1; dock: bottom; text-style: dim; }
+    Question { align: center middle; }
+    #question { width: auto; max-width: 90%; height: auto; border: heavy; padding: 0 1; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *(Binding(key, f"table('{key}')", table.name) for key, table in evaluations.TABLES.items()),
+        Binding("s", "sort", "sort"),
+        Binding("r", "reverse", "reverse"),
+        Binding("l", "log", "log"),
+        Binding("d", "driver", "driver"),
+        Binding("w", "why(True)", "why"),
+        Binding("W", "why(False)", "why nothing runs"),
+        Binding("c", "cancel(False)", "cancel"),
+        Binding("t", "cancel(True)", "take back"),
+        Binding("f", "failures", "failures"),
+        Binding("question_mark,h", "help", "help"),
+        Binding("q", "quit", "quit"),
+    ]
+
+    def __init__(self, layout: Layout, interval_s: float) -> None:
+        super().__init__()
+        self._layout = layout
+        self._watch = Watch(layout)
+        self._interval_s = interval_s
+        self._first = True
+        self._spent_s = time.process_time()
+        self._picture: Picture | None = None
+        self._table = evaluations.table("1", minimize=False)
+        self._some: list[Seen] = []
+        self._columns: tuple[str, ...] = ()
+        self._failures = False
+
+    def compose(self) -> ComposeResult:
+        yield Static(Content(f"{self._layout.name}: reading ..."), id="title", classes="title")
+        yield Static(Content(""), id="facts")
+        with Horizontal(id="panels"):
+            for name in ("plot", "nodes", "errors"):
+                yield Static(Content(""), id=name)
+        yield Static(Content(""), id="tables")
+        yield DataTable(cursor_type="row", cell_padding=1)
+        yield Static(Content(KEYS), id="keys")
+
+    def on_mount(self) -> None:
+        self.theme = "ansi-dark"  # the colours that the terminal's user has chosen
+        self.animation_level = "none"
+        self._look()
+
+    # ---- what is new
+
+    @work(thread=True)
+    def _look(self) -> None:
+        try:
+            picture = self._watch.look()
+        except HpcsearchError as error:
+            self.call_from_thread(self._tell, error.message)
+        else:
+            self.call_from_thread(self._take, picture)
+
+    def _take(self, picture: Picture) -> None:
+        self._picture = picture
+        self._draw()
+        self._look_later()
+
+    def _tell(self, sentence: str) -> None:
+        self._update("title", f"{self._layout.name}: {sentence}")
+        self._look_later()
+
+    def _look_later(self) -> None:
+        """Looks again after the interval; later where looking costs much, as with very many evaluations."""
+        spent_s, self._spent_s = time.process_time() - self._spent_s, time.process_time()
+        wait_s = self._interval_s if self._first else max(self._interval_s, min(LONGEST_S, spent_s / SHARE))
+        self._first = False
+        self.set_timer(wait_s, self._look)
+
+    def _draw(self) -> None:
+        picture = self._picture
+        if picture is None:
+            return
+        width = self.size.width
+        self._update("title", panels.title(picture) + f", {text.clock(picture.snapshot.taken_at)}")
+        self._update("facts", "\n".join(panels.fact_lines(picture, width)))
+        self._update("keys", KEYS if width >= len(KEYS) else KEYS_NARROW)
+        self._draw_panels(picture)
+        self._draw_table(picture)
+
+    def _draw_panels(self, picture: Picture) -> None:
+        three = self.size.width >= WIDE
+        errors = three or self._failures
+        self.query_one("#errors").display = errors
+        self.query_one("#nodes").display = three or not self._failures
+        width = self.size.width // (3 if three else 2) - 1
+        height = self.query_one("#panels").size.height
+        lines = {
+            "plot": plot(picture.tally.results, picture.tally.minimize, width, height),
+            "nodes": occupancy.node_lines(occupancy.node_slots(picture), width, height),
+            "errors": panels.failure_lines(picture, width, height) if errors else [],
+        }
+        for name, some in lines.items():
+            self._update(name, "\n".join(some))
+
+    def _update(self, name: str, what: str) -> None:
+        """Draws a part anew if it has changed: what has not is not sent again."""
+        part = self.query_one(f"#{name}", Static)
+        if part.content != (content := Content(what)):
+            part.update(content)
+
+    # ---- the table
+
+    def _draw_table(self, picture: Picture) -> None:
+        shown, tally = self._table, picture.tally
+        self._some = evaluations.top(shown, tally, ROWS)
+        names = evaluations.columns(shown, picture.snapshot.names, tally)
+        rows = [evaluations.cells(one, names, picture.snapshot.taken_at) for one in self._some]
+        tabs = "  ".join(
+            f"[{key} {table.name}]" if table.name == shown.name else f"{key} {table.name}"
+            for key, table in evaluations.TABLES.items()
+        )
+        way = "falling" if shown.descending else "rising"
+        self._update("tables", f"{tabs}   by {shown.column}, {way}; {len(rows)} of {len(tally.seen)}")
+        self._fill(names, rows)
+
+    def _fill(self, names: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+        table = self.query_one(DataTable)
+        keys = [str(one.id) for one in self._some]
+        if names != self._columns:
+            self._columns = names
+            table.clear(columns=True)
+            for name in names:
+                table.add_column(Text(name), key=name)
+        if [row.key.value for row in table.ordered_rows] == keys:
+            for key, row in zip(keys, rows, strict=True):
+                for name, cell in zip(names, row, strict=True):
+                    if str(table.get_cell(key, name)) != cell:
+                        table.update_cell(key, name, Text(cell), update_width=True)
+            return
+        at, row_number = self._at_cursor(), table.cursor_row
+        table.clear()
+        for key, row in zip(keys, rows, strict=True):
+            table.add_row(*(Text(cell) for cell in row), key=key)
+        if at is not None and at in keys and row_number > 0:  # at the top it stays at the top
+            row_number = keys.index(at)
+        table.move_cursor(row=row_number, animate=False)
+
+    def _at_cursor(self) -> str | None:
+        table = self.query_one(DataTable)
+        rows = table.ordered_rows
+        return rows[table.cursor_row].key.value if 0 <= table.cursor_row < len(rows) else None
+
+    @property
+    def _selected(self) -> int | None:
+        key = self._at_cursor()
+        return None if key is None else int(key)
+
+    def _show(self, table: evaluations.Table) -> None:
+        self._table = table
+        self.query_one(DataTable).move_cursor(row=0, animate=False)
+        self._draw()
+
+    # ---- keys
+
+    def on_resize(self) -> None:
+        self.call_after_refresh(self._draw)
+
+    def action_table(self, key: str) -> None:
+        self._show(evaluations.table(key, self._picture is not None and self._picture.tally.minimize))
+
+    def action_sort(self) -> None:
+        if self._picture is None:
+            return
+        words = evaluations.sortable(self._picture.snapshot.names, self._picture.tally)
+
+        def take(word: str | None) -> None:
+            if word is not None:
+                self._show(self._table.sorted_by(word, self._table.descending))
+
+        self.push_screen(Choice("Sort by", words, self._table.column), take)
+
+    def action_reverse(self) -> None:
+        self._show(self._table.sorted_by(self._table.column, not self._table.descending))
+
+    def action_failures(self) -> None:
+        self._failures = not self._failures
+        self._draw()
+
+    def on_data_table_row_selected(self) -> None:
+        identity, layout = self._selected, self._layout
+        if identity is not None:
+            title = f"Evaluation {identity} of {layout.name}"
+            self.push_screen(
+                Page(title, lambda width: list(detail_lines(read_detail(layout, identity), text.Style(width))))
+            )
+
+    def action_log(self) -> None:
+        identity = self._selected
+        if identity is not None:
+            self.push_screen(LogWindow(lambda: output.of_evaluation(self._layout, identity)))
+
+    def action_driver(self) -> None:
+        self.push_screen(LogWindow(lambda: output.of_drivers(self._layout)))
+
+    def action_why(self, evaluation: bool) -> None:
+        identity = self._selected if evaluation else None
+        self.push_screen(Page("Why", lambda width: list(explain(self._layout, identity).lines(width))))
+
+    def action_help(self) -> None:
+        self.push_screen(Page("Keys", lambda width: HELP))
+
+    def action_cancel(self, waiting: bool) -> None:
+        if self._picture is None:
+            return
+        chosen = to_cancel(self._picture.snapshot.live, waiting=waiting)
+        if not chosen:
+            self.push_screen(Page("Cancel", lambda width: ["Nothing waits." if waiting else "Nothing runs or waits."]))
+            return
+
+        def take(answer: bool | None) -> None:
+            if answer:
+                self.push_screen(Page("Cancel", lambda width: list(cancel(self._layout, chosen))))
+
+        question = f"End {'this allocation' if len(chosen) == 1 else 'these allocations'} of {self._layout.name}?"
+        self.push_screen(Question([question, *(f"  {panels.allocation(one)}" for one in chosen)]), take)
+
+
+def run(layout: Layout, interval_s: float) -> None:
+    """Shows a workflow until its reader leaves."""
+    os.environ.setdefault("ESCDELAY", "50")  # Esc closes windows, and does so at once
+    Monitor(layout, interval_s).run(mouse=False)

@@ -1,0 +1,158 @@
+"""What a watcher keeps of a workflow: it reads what is new alone, and counts as one does who reads everything."""
+
+from __future__ import annotations
+
+import json
+import random
+import sqlite3
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+from workflow_bed import commit, ended, finish, new_database, started, take_lease
+
+from hpcsearch.evaluation import State
+from hpcsearch.monitor import feed as feed_module
+from hpcsearch.monitor.feed import Feed, nodes_of
+from hpcsearch.monitor.tally import Seen, Tally
+from hpcsearch.workflow.layout import Layout
+from hpcsearch.workflow.store import Batch
+
+
+def failing(identity: int, attempt: int = 1, message: str = "no", **more: Any) -> dict[str, Any]:
+    return ended(
+        identity, attempt, state="FAILED", objective=None, error_kind="ValueError", error_message=message, **more
+    )
+
+
+def same(one: Tally, other: Tally) -> None:
+    assert one.seen == other.seen
+    assert +one.counts == +other.counts
+    assert one.running == other.running
+    assert (one.best, one.again, one.ended) == (other.best, other.again, other.ended)
+    assert list(one.ends) == list(other.ends) and list(one.results) == list(other.results)
+    assert [(error, {seen.id for seen in some}) for error, some in one.failures()] == [
+        (error, {seen.id for seen in some}) for error, some in other.failures()
+    ]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_following_comes_to_the_same_as_reading_everything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    monkeypatch.setattr(feed_module, "_PAGE", 7)  # many pages
+    draw = random.Random(seed)
+    engine = new_database(tmp_path, [{"x": 0.5}])
+    token = take_lease(engine)
+    follower = Feed(Layout(tmp_path))
+    waiting, running = [(1, 0)], []
+    for _ in range(25):
+        waiting += [(identity, 0) for identity, _ in commit(engine, token, None, [{"x": draw.random()}] * 5)]
+        draw.shuffle(waiting)
+        begun = [(identity, attempt + 1) for identity, attempt in waiting[:4]]
+        del waiting[:4]
+        commit(engine, token, Batch(started=[started(*one) for one in begun]))
+        running += begun
+        draw.shuffle(running)
+        for identity, attempt in running[:3]:
+            kind = draw.choice(["finished", "finished", "failed", "lost"])
+            if kind == "finished":
+                row = ended(identity, attempt, objective=draw.random(), metadata=json.dumps({"loss": draw.random()}))
+            else:
+                row = failing(identity, attempt, message=f"at {draw.random()}", final=kind == "failed")
+            batch = Batch(ended=[row])
+            if kind == "lost":
+                batch.requeued.append({"evaluation": identity, "attempt": attempt, "at": 1.0})
+                waiting.append((identity, attempt))
+            commit(engine, token, batch)
+        del running[:3]
+        if draw.random() < 0.6:
+            follower.refresh()
+    follower.refresh()
+    whole = Feed(Layout(tmp_path))
+    assert whole.refresh()
+    same(follower.tally, whole.tally)
+    assert whole.tally.again and whole.tally.best and whole.tally.failures()
+    assert not follower.refresh()
+    engine.dispose()
+
+
+def test_a_look_reads_what_is_new_and_nothing_else(tmp_path: Path) -> None:
+    engine = new_database(tmp_path, [{"x": 0.5}] * 300)
+    token = take_lease(engine)
+    finish(engine, token, *(ended(number) for number in range(1, 281)))
+    feed = Feed(Layout(tmp_path))
+    feed.refresh()
+    fetched = Counter[str]()
+
+    def count(connection: sqlite3.Connection, record: object) -> None:
+        def counted(cursor: sqlite3.Cursor, row: tuple[Any, ...]) -> tuple[Any, ...]:
+            fetched["rows"] += 1
+            return row
+
+        connection.row_factory = counted
+
+    event.listen(Engine, "connect", count)
+    try:
+        finish(engine, token, ended(290))
+        assert feed.refresh()
+    finally:
+        event.remove(Engine, "connect", count)
+    assert feed.tally.counts[State.FINISHED] == 281
+    assert fetched["rows"] < 30
+    engine.dispose()
+
+
+def test_what_is_reported_last_is_a_metric(tmp_path: Path) -> None:
+    engine = new_database(tmp_path, [{"x": 0.5}])
+    token = take_lease(engine)
+    feed = Feed(Layout(tmp_path))
+    commit(engine, token, Batch(started=[started(1)]))
+    feed.refresh()
+    for step, loss in ((1.0, 0.9), (2.0, 0.4)):
+        row = {"evaluation": 1, "attempt": 1, "step": step, "at": 1.0, "metrics": json.dumps({"loss": loss})}
+        commit(engine, token, Batch(reports=[row]))
+        assert feed.refresh()
+        assert feed.tally.running[1].metrics == {"loss": loss, "step": step}
+    finish(engine, token, ended(1, metadata=json.dumps({"loss": 0.3})))
+    feed.refresh()
+    assert feed.tally.seen[1].metrics["loss"] == 0.3
+    assert list(feed.tally.metrics) == ["loss", "step"]
+    engine.dispose()
+
+
+def test_another_workflow_in_its_place_is_read_anew(tmp_path: Path) -> None:
+    engine = new_database(tmp_path, [{"x": 0.5}] * 3)
+    finish(engine, take_lease(engine), *(ended(number) for number in (1, 2, 3)))
+    engine.dispose()
+    feed = Feed(Layout(tmp_path))
+    feed.refresh()
+    (tmp_path / "workflow.db").unlink()
+    engine = new_database(tmp_path, [{"x": 0.1}])
+    assert feed.refresh()
+    assert list(feed.tally.seen) == [1] and not feed.tally.results
+    engine.dispose()
+
+
+def test_errors_that_differ_in_numbers_are_one_group() -> None:
+    tally = Tally(minimize=True)
+    for number, message in enumerate(("nan after epoch 3", "nan after epoch 14", "no such file"), start=1):
+        failed = {"state": State.FAILED, "error_kind": "E", "gathered_at": float(number)}
+        tally.put(Seen(number, {}, error_message=message, **failed))
+    assert [(error, len(some)) for error, some in tally.failures()] == [("E: nan after epoch 14", 2), ("E: no such file", 1)]
+
+
+@pytest.mark.parametrize(
+    ("row", "nodes"),
+    [
+        ({"node": "n1"}, ("n1",)),
+        ({"node": "n1", "nodes": None}, ("n1",)),
+        ({"node": "n1", "nodes": "n1,n2"}, ("n1", "n2")),
+        ({"node": None}, ()),
+    ],
+)
+def test_nodes_of_an_evaluation(row: dict[str, Any], nodes: tuple[str, ...]) -> None:
+    assert nodes_of(row) == nodes
