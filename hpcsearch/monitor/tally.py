@@ -124,7 +124,6 @@ class Tally:
             self._sorted = True
 
     def failures(self) -> list[tuple[str, list[Seen]]]:
-        """The latest error of each group and the evaluations that ended alike: the most frequent first."""
-        groups = [list(group.values()) for group in self._groups.values() if group]
-        groups.sort(key=lambda group: (-len(group), group[0].id))
-        return [(group[-1].error, group) for group in groups]
+        """The error of the latest evaluation of each group, and all that ended alike: the most frequent first."""
+        groups = [(group[max(group)].error, list(group.values())) for group in self._groups.values() if group]
+        return sorted(groups, key=lambda group: (-len(group[1]), group[0]))

@@ -117,7 +117,7 @@ def test_what_is_reported_last_is_a_metric(tmp_path: Path) -> None:
         commit(engine, token, Batch(reports=[row]))
         assert feed.refresh()
         assert feed.tally.running[1].metrics == {"loss": loss, "step": step}
-    finish(engine, token, ended(1, metadata=json.dumps({"loss": 0.3})))
+    commit(engine, token, Batch(ended=[ended(1, metadata=json.dumps({"loss": 0.3}))]))
     feed.refresh()
     assert feed.tally.seen[1].metrics["loss"] == 0.3
     assert list(feed.tally.metrics) == ["loss", "step"]
@@ -142,7 +142,10 @@ def test_errors_that_differ_in_numbers_are_one_group() -> None:
     for number, message in enumerate(("nan after epoch 3", "nan after epoch 14", "no such file"), start=1):
         failed = {"state": State.FAILED, "error_kind": "E", "gathered_at": float(number)}
         tally.put(Seen(number, {}, error_message=message, **failed))
-    assert [(error, len(some)) for error, some in tally.failures()] == [("E: nan after epoch 14", 2), ("E: no such file", 1)]
+    assert [(error, len(some)) for error, some in tally.failures()] == [
+        ("E: nan after epoch 14", 2),
+        ("E: no such file", 1),
+    ]
 
 
 @pytest.mark.parametrize(

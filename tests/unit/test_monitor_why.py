@@ -25,13 +25,13 @@ from hpcsearch.workflow.layout import Layout
 
 MakeWorkflow = Callable[..., Layout]
 
-TRACEBACK = '''Traceback (most recent call last):
+TRACEBACK = """Traceback (most recent call last):
   File "/home/me/model_run.py", line 12, in run
     return train(config)
   File "/home/me/model.py", line 30, in train
     raise ValueError("the loss is nan")
 ValueError: the loss is nan
-'''
+"""
 
 
 @pytest.fixture
@@ -62,9 +62,7 @@ def failed(kind: str, message: str = "the message", state: State = State.FAILED,
 
 
 @pytest.mark.parametrize("kind", sorted(why_evaluation.CAUSES))
-def test_every_kind_in_the_table_is_one_sentence_and_something_to_do(
-    record: Callable[..., Layout], kind: str
-) -> None:
+def test_every_kind_in_the_table_is_one_sentence_and_something_to_do(record: Callable[..., Layout], kind: str) -> None:
     state = {"Timeout": State.TIMED_OUT, "NodeLost": State.LOST, "SlotEnded": State.LOST}.get(kind, State.FAILED)
     why = why_evaluation.explain(record(failed(kind, "the message.", state, traceback=TRACEBACK)), 1)
     assert why.cause.endswith(".") and ".." not in why.cause and "{" not in why.cause + why.todo
@@ -125,7 +123,11 @@ def test_tries_that_are_used_up(record: Callable[..., Layout]) -> None:
         ([], "Evaluation 1 has not begun: it waits for a slot.", None),
         ([{"state": "RUNNING"}], "Nothing has gone wrong: evaluation 1 runs on node n1 since ", None),
         ([{}], "Nothing went wrong: evaluation 1 finished, with objective 1.", None),
-        ([{"state": "INTERRUPTED", "final": False}], "The allocation ended while it ran", "It waits to be tried again."),
+        (
+            [{"state": "INTERRUPTED", "final": False}],
+            "The allocation ended while it ran",
+            "It waits to be tried again.",
+        ),
         ([{"state": "STOPPED"}], "A stopping rule ended it early", ""),
         ([failed("Timeout", state=State.TIMED_OUT)], "It took too long", "That is final: what takes too long"),
         (
@@ -169,10 +171,25 @@ def situation(
     *allocations: AllocationView, counts: dict[State, int] | None = None, errors: tuple[Any, ...] = (), **changes: Any
 ) -> Situation:
     values: dict[str, Any] = {
-        **{"name": "poly", "directory": Path("/w/poly"), "taken_at": time.time(), "created_at": 1.0},
-        **{"started_at": 2.0, "finished_at": None, "outcome": "", "search": "ambs", "minimize": False},
-        **{"max_evals": 50, "max_success": None, "names": (), "settings": {}, "slots": 8, "best": None},
-        **{"counts": counts or {}, "allocations": allocations, "nodes": (NODE,), **changes},
+        "name": "poly",
+        "directory": Path("/w/poly"),
+        "taken_at": time.time(),
+        "created_at": 1.0,
+        "started_at": 2.0,
+        "finished_at": None,
+        "outcome": "",
+        "search": "ambs",
+        "minimize": False,
+        "max_evals": 50,
+        "max_success": None,
+        "names": (),
+        "settings": {},
+        "slots": 8,
+        "best": None,
+        "counts": counts or {},
+        "allocations": allocations,
+        "nodes": (NODE,),
+        **changes,
     }
     return Situation(Snapshot(**values), "poly", errors)
 
@@ -287,7 +304,9 @@ WORKFLOWS: list[tuple[str, Situation, str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("seen", "cause", "todo"), [case[1:] for case in WORKFLOWS], ids=[case[0] for case in WORKFLOWS])
+@pytest.mark.parametrize(
+    ("seen", "cause", "todo"), [case[1:] for case in WORKFLOWS], ids=[case[0] for case in WORKFLOWS]
+)
 def test_why_nothing_runs(seen: Situation, cause: str, todo: str) -> None:
     why = answer(seen)
     assert cause in why.cause and why.cause.endswith(".")
@@ -305,7 +324,9 @@ def test_a_chain_that_waits_behind_the_one_that_runs_is_not_the_cause() -> None:
 
 
 def test_failures_are_named_with_one_to_look_at() -> None:
-    why = answer(situation(VIEW, counts={State.RUNNING: 1, State.FAILED: 4}, errors=(("ValueError", 3, 9), ("X", 1, 2))))
+    why = answer(
+        situation(VIEW, counts={State.RUNNING: 1, State.FAILED: 4}, errors=(("ValueError", 3, 9), ("X", 1, 2)))
+    )
     assert why.then[-1] == (
         "4 of 4 evaluations that ended have failed, most often (3) with ValueError: see 'hpcsearch why poly 9'."
     )
