@@ -10,6 +10,7 @@ from hpcsearch.allocation.launch import Host
 from hpcsearch.allocation.loop import Loop
 from hpcsearch.allocation.nodes import Placement
 from hpcsearch.allocation.plan import Plan
+from hpcsearch.allocation.ranks import RanksExecutor
 from hpcsearch.allocation.slots import SlotExecutor
 from hpcsearch.evaluation import Evaluation, State
 
@@ -28,10 +29,13 @@ class Executors:
     def __init__(self, loop: Loop, plan: Plan, hosts: Sequence[Host], time_left_s: float, listener: Listener) -> None:
         self._agents = Agents(loop, plan, hosts, time_left_s, listener)
         self._slots: Executor = SlotExecutor(self._agents, listener)
-        self._all: tuple[Executor, ...] = (self._slots,)
+        self._ranks: Executor | None = None
+        if plan.data_parallel is not None:
+            self._ranks = RanksExecutor(loop, plan, self._agents, listener)
+        self._all: tuple[Executor, ...] = tuple(way for way in (self._slots, self._ranks) if way is not None)
 
     def _way(self, _evaluation: Evaluation) -> Executor:
-        return self._slots
+        return self._ranks or self._slots
 
     def start(self, evaluation: Evaluation, placement: Placement) -> None:
         self._way(evaluation).start(evaluation, placement)

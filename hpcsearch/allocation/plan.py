@@ -56,6 +56,8 @@ class Plan:
     ranks_per_node: int = 1
     threads_per_rank: int = 0  # 0: an even share of the cores
     gpus_per_rank: int = 0  # 0: an even share of the GPUs
+    data_parallel: str | None = None  # the library that is to find an evaluation's ranks, which agents start
+    num_ps: int = 0  # ranks that are TensorFlow's parameter servers
     sized: bool = False  # whether evaluations say themselves what they need
     bind: bool = True
     slot_reuse: str = "auto"  # auto, always, never, or a number of evaluations
@@ -94,7 +96,7 @@ class Plan:
     @property
     def uses_slots(self) -> bool:
         """Whether evaluations are single processes in slots, so that these are started at once."""
-        return self.job_mode == "serial"
+        return self.job_mode == "serial" and self.data_parallel is None
 
     def save(self, path: Path) -> None:
         """Writes the plan."""

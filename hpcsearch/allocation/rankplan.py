@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from hpcsearch.allocation.nodes import plan_slots
+from hpcsearch.errors import AllocationError
 from hpcsearch.worker.context import OWN_GPUS
 from hpcsearch.worker.protocol import Rank, Share
 
@@ -144,6 +145,11 @@ def divided(share: Share, parts: int) -> list[Share]:
     Raises:
         AllocationError: it has fewer CPUs than that.
     """
+    if share.bound and len(share.cpus) < parts:
+        raise AllocationError(
+            f"{parts} ranks on one node need {parts} CPUs, and the evaluation has {len(share.cpus)} there.",
+            "Ask for fewer with --ranks-per-node, or let them share cores with --no-bind.",
+        )
     each = max(1, len(share.cpus) // max(1, share.threads))  # CPUs of a core stand side by side
     cores = [share.cpus[first : first + each] for first in range(0, len(share.cpus), each)]
     return plan_slots(cores, share.gpus, parts, share.bound)

@@ -15,10 +15,13 @@ from typing import Any
 from hpcsearch.allocation.executor import Ended
 from hpcsearch.allocation.loop import Loop, Timer
 from hpcsearch.allocation.rankplan import Address, Library, Shape, ranks_of
+from hpcsearch.errors import AllocationError
 from hpcsearch.evaluation import Evaluation, State
 from hpcsearch.worker import protocol
 from hpcsearch.worker.protocol import Share
 
+#: Ranks that are started must begin within this time (seconds): a file system may be slow when thousands import.
+START_LIMIT_S = 900.0
 #: Once the first rank has begun, the others must within this time (seconds): they have the same to import.
 BEGIN_LIMIT_S = 120.0
 #: When a rank tells that another has gone, that other's own end is waited for so long (seconds): it is the reason.
@@ -38,6 +41,7 @@ class Limits:
     """How long things may take (seconds)."""
 
     evaluation_s: float | None = None
+    start_s: float = START_LIMIT_S
     begin_s: float = BEGIN_LIMIT_S
     cause_s: float = CAUSE_LIMIT_S
     exit_s: float = EXIT_LIMIT_S
@@ -94,7 +98,7 @@ class RankSet:
         self._alive: set[int] = set()
         self._begun: dict[int, float] = {}
         self._ends: dict[int, Ended] = {}
-        self._told_begun = False
+        self.told_begun = False
         self._suspect: tuple[int, Failure, int | None] | None = None
         self._verdict: Ended | None = None
         self._killed = False
@@ -120,8 +124,16 @@ class RankSet:
 
     def _start(self) -> None:
         at = [self._at[host] for host in self.hosts]
-        for node, host in enumerate(self.hosts):
-            ranks = ranks_of(self._library, self._shape, node, self.hosts, at, self._shares[host])
+        try:
+            of_hosts = [
+                ranks_of(self._library, self._shape, node, self.hosts, at, self._shares[host])
+                for node, host in enumerate(self.hosts)
+            ]
+        except AllocationError as error:
+            failure = {"kind": "TooManyRanks", "message": error.message, "traceback": error.hint}
+            self._end(State.FAILED, failure)
+            return
+        for node, (host, ranks) in enumerate(zip(self.hosts, of_hosts, strict=True)):
             orders = protocol.RankOrders(
                 **self._attempt(),
                 configuration=self.evaluation.configuration,
@@ -133,6 +145,8 @@ class RankSet:
             )
             self._alive.update(rank.rank for rank in ranks)
             self._owner.send(host, {"op": protocol.START_RANKS, "orders": dataclasses.asdict(orders)})
+        limit_s = self._limits.start_s
+        self._later(limit_s, lambda: self._not_begun(f"within {limit_s:g} s"))
 
     # ---- what its nodes tell
 
@@ -150,7 +164,8 @@ class RankSet:
         """A rank has called the run function."""
         self._begun[rank] = at
         if len(self._begun) == 1:
-            self._later(self._limits.begin_s, self._not_begun)
+            limit_s = self._limits.begin_s
+            self._later(limit_s, lambda: self._not_begun(f"within {limit_s:g} s of the first one"))
         if len(self._begun) == self._shape.size and not self._killed:
             self._tell_begun()
             if self._limits.evaluation_s is not None:
@@ -159,9 +174,15 @@ class RankSet:
     def rank_ended(self, rank: int, end: Ended) -> None:
         """A rank has told its end; its process still has to."""
         self._ends[rank] = end
-        if end.failure is not None:
-            self._fail(rank, end.failure, None)
+        early = end.state in (State.STOPPED, State.INTERRUPTED)  # it was asked to end, and has
+        if early and rank == self._shape.chief and self._verdict is None:
+            self._tell_begun()
+            self._verdict = end
+            self._kill()
+        elif end.failure is not None and not early:
+            self._fail(rank, end.failure, None, end.state)
         elif self._workers() <= self._ends.keys() and not self._killed:
+            self._tell_begun()
             # Parameter servers serve for ever, and a library may wait for something at its end.
             self._later(self._limits.exit_s if self._alive <= self._ends.keys() else 0.0, self._kill)
 
@@ -174,13 +195,10 @@ class RankSet:
             self._finish()
 
     def host_lost(self, host: str, reason: str) -> None:
-        """A node has gone with all that was on it."""
-        node = self.hosts.index(host)
-        each = self._shape.ranks_per_node
-        self._alive.difference_update(range(node * each, (node + 1) * each))
-        self._at.setdefault(host, Address(""))
+        """A node has gone with all that was on it; what is on others is killed, and not waited for."""
         message = f"node {host} was lost: {reason}"
         self._end(State.LOST, {"kind": "NodeLost", "message": message, "traceback": ""})
+        self._finish()
 
     # ---- what follows
 
@@ -195,14 +213,14 @@ class RankSet:
         self._timers.append(self._loop.call_later(delay_s, callback))
 
     def _tell_begun(self) -> None:
-        if not self._told_begun:
-            self._told_begun = True
+        if not self.told_begun:
+            self.told_begun = True
             self._owner.begun(self, self._begun.get(self._shape.chief, time.time()))
 
-    def _not_begun(self) -> None:
+    def _not_begun(self, when: str) -> None:
         missing = sorted(self._alive - self._begun.keys())
         if missing:
-            message = f"{self._named(missing)} did not begin within {self._limits.begin_s:g} s of the first one"
+            message = f"{self._named(missing)} did not begin {when}"
             self._end(State.FAILED, {"kind": "RankMissing", "message": message, "traceback": ""})
 
     def _overdue(self) -> None:
@@ -212,14 +230,14 @@ class RankSet:
             message += f"; {self._named(silent)} had not ended"
         self._end(State.TIMED_OUT, {"kind": "Timeout", "message": message, "traceback": ""})
 
-    def _fail(self, rank: int | None, failure: Failure, killed_by: int | None) -> None:
+    def _fail(self, rank: int | None, failure: Failure, killed_by: int | None, state: State = State.FAILED) -> None:
         """Something went wrong in a rank: the reason, unless it tells that another rank has gone."""
         if self._killed:
             return
         said = "" if rank is None or self._shape.size == 1 else f"{self._named([rank])}: "
         told = {**failure, "message": f"{said}{failure['message']}"}
         if rank is None or not _follows(failure):
-            self._end(State.FAILED, told, killed_by)
+            self._end(state, told, killed_by)
         elif self._suspect is None:
             self._suspect = (rank, told, killed_by)
             self._later(self._limits.cause_s, self._no_cause)
@@ -262,7 +280,7 @@ class RankSet:
         if not self._killed:
             self._kill()  # where its ranks met is still there
         end = self._verdict or self._ends.get(self._shape.chief)
-        self._owner.ended(self, end if self._told_begun else None)
+        self._owner.ended(self, end if self.told_begun else None)
 
 
 def _follows(failure: Failure) -> bool:

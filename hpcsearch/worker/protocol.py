@@ -40,6 +40,7 @@ UNPREPARED = "unprepared"  # id, attempt, failure: its ranks cannot find each ot
 RANK_BEGUN = "rank begun"  # id, attempt, rank, at
 RANK_ENDED = "rank ended"  # id, attempt, rank, state, started_at, ended_at, duration_s, objective, metadata, failure
 RANK_GONE = "rank gone"  # id, attempt, rank, failure, killed_by: its process; a failure where it had not told its end
+RANK_REPORT = "rank report"  # as REPORT, from the chief
 TERMINATING = "terminating"  # somebody else than the driver wants this node to end
 BEAT = "beat"  # in both directions: nothing but a sign of life
 

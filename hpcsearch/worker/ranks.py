@@ -256,7 +256,7 @@ class Ranks:
         """Takes what a rank has reported, which counts where it is the chief."""
         for report in process.take_reports():
             if process.orders.index == orders.chief:
-                self._home.tell(report)
+                self._home.tell([protocol.RANK_REPORT, *report[1:]])
 
     def _bury(self, process: SlotProcess, orders: protocol.RankOrders, status: int) -> None:
         while self._take(process, orders):
@@ -274,6 +274,6 @@ class Ranks:
         if not self._processes[orders.evaluation]:
             del self._processes[orders.evaluation]
         rank = process.orders.index
-        if rank == orders.chief:
+        if self._chiefs.get(orders.evaluation, (None,))[0] is process:  # and not that of another attempt
             del self._chiefs[orders.evaluation]
         self._home.tell([protocol.RANK_GONE, orders.evaluation, orders.attempt, rank, failure, killed_by])

@@ -137,7 +137,7 @@ def test_ranks_know_their_place_and_have_their_part_of_the_node(node: Ranked) ->
 def test_the_chiefs_reports_and_output_are_the_evaluations(node: Ranked, tmp_path: Path) -> None:
     node.start(2)
     node.gone(2)
-    assert [event[5] for event in node.of(protocol.REPORT)] == [{"rank": 0}]
+    assert [event[5] for event in node.of(protocol.RANK_REPORT)] == [{"rank": 0}]
     assert node.evaluation_log(1) == b"this is 0\n"
     assert (tmp_path / "evaluations" / "1" / "log.rank1").read_bytes() == b"this is 1\n"
 
