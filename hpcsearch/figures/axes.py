@@ -59,7 +59,8 @@ def _ordered(values: Sequence[Any]) -> tuple[str, ...]:
         number = isinstance(value, int | float)
         return value is None, not number, float(value) if number else 0.0, str(value)
 
-    return tuple(dict.fromkeys(shown(value) for value in sorted(set(values), key=key)))
+    found = {shown(value): value for value in values}
+    return tuple(sorted(found, key=lambda category: key(found[category])))
 
 
 def ticks_of_log(positions: Numbers) -> list[float]:
