@@ -62,6 +62,11 @@ class RanksExecutor(Owner):
         self._sets[evaluation.id], self._placements[evaluation.id] = ranks, placement
         ranks.prepare()
 
+    def stop(self, evaluations: Iterable[int], state: State) -> None:
+        for identity in evaluations:
+            for host in self._sets[identity].hosts if identity in self._sets else ():  # whose one has the chief
+                self.send(host, {"op": protocol.STOP, "state": state.value, "evaluations": [identity]})
+
     def kill(self, evaluations: Iterable[int], state: State) -> None:
         for identity in evaluations:
             if identity in self._sets:

@@ -58,6 +58,10 @@ def run(config):
         horovods_way_to_tell(config)
     if what == "stop":
         raise hpcsearch.Stopped()
+    if what == "look":
+        while not hpcsearch.should_stop():
+            time.sleep(0.005)
+        return -1.0
     if what == "text":
         return "anything"
     names = ("MASTER_ADDR", "MASTER_PORT", "WORLD_SIZE", "TF_CONFIG")
@@ -271,6 +275,15 @@ def test_a_run_function_that_cannot_be_loaded(bed: Bed) -> None:
 def test_a_chief_that_is_stopped_ends_all(bed: Bed) -> None:
     end = bed.run({"0": "stop", "1": "nap"})
     assert (end.state, failure_of(end)[0]) == (State.STOPPED, "Stopped")
+
+
+def test_the_chief_learns_that_it_is_to_stop(bed: Bed) -> None:
+    bed.start({"0": "look"})
+    bed.until(lambda: bed.told.begun == [1])
+    bed.ranks.stop([1], State.STOPPED)
+    bed.until(lambda: 1 in bed.told.ends)
+    end = bed.told.ends[1]
+    assert (end.state, end.objective) == (State.STOPPED, -1.0)
 
 
 def test_all_ranks_may_stop_in_the_same_step(bed: Bed) -> None:
