@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from hpcsearch.problem import HpProblem
     from hpcsearch.program import Command, command
     from hpcsearch.submission import submit
-    from hpcsearch.worker.context import evaluation, log, num_gpus, report, save_array, world
+    from hpcsearch.worker.context import artifact, evaluation, log, num_gpus, report, save_array, world
     from hpcsearch.workflow import open_workflow
 
     __version__: str
@@ -27,6 +27,7 @@ __all__ = [
     "HpProblem",
     "Resources",
     "Stopped",
+    "artifact",
     "command",
     "data",
     "devices",
@@ -49,6 +50,7 @@ _HOMES = {
     "HpProblem": "hpcsearch.problem",
     "Resources": "hpcsearch.evaluation",
     "Stopped": "hpcsearch.worker.stopping",
+    "artifact": "hpcsearch.worker.context",
     "command": "hpcsearch.program",
     "evaluation": "hpcsearch.worker.context",
     "log": "hpcsearch.worker.context",

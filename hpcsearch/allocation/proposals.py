@@ -102,6 +102,8 @@ class Proposals:
         self._up = self._informed = False
         self._closing = False
         self.exhausted = False
+        #: Whether it has nothing to propose before it is told more.
+        self.waiting = False
 
     @property
     def started(self) -> bool:
@@ -162,6 +164,7 @@ class Proposals:
     def tell(self, outcomes: Sequence[Outcome]) -> None:
         """Tells results that are committed. Until the past was told they are part of it."""
         if self._peer is not None and self._informed:
+            self.waiting = False
             self._peer.send({"op": "tell", "results": outcomes})
 
     def ask(self, count: int) -> None:
@@ -183,6 +186,7 @@ class Proposals:
         elif message["op"] == "proposed":
             self._asked.popleft()
             self.exhausted = self.exhausted or message["exhausted"]
+            self.waiting = not message["configurations"]
             self._on_proposed(message["configurations"])
         elif message["op"] == "failed":
             self._give_up(" ".join(part for part in (message["message"], message["hint"]) if part))

@@ -156,7 +156,7 @@ class Supply:
         """Asks the search for what will be needed by the time it has answered."""
         proposals = self._proposals
         room = min(self._budget_left, demand.room - len(self._pool)) - self.coming
-        if proposals.exhausted or room <= 0:
+        if proposals.exhausted or room <= 0 or self._waits(demand):
             return
         if not proposals.started and (demand.busy or not self._pool):
             proposals.start()  # not before the first evaluation runs: its imports would take the cores from that
@@ -170,6 +170,12 @@ class Supply:
             self._spares.clear()  # from now on the search proposes them itself
             self._asked_at.append((missing, time.monotonic()))
             proposals.ask(missing)
+
+    def _waits(self, demand: Demand) -> bool:
+        """Whether the search has nothing to propose before more has ended; where nothing will, it is at its end."""
+        if self._proposals.waiting and not (demand.busy or self._pool or self.coming) and self._recording.settled:
+            self._proposals.exhausted = True
+        return self._proposals.waiting
 
     def _wanted(self, demand: Demand) -> int:
         """How many to have beyond what the free slots take."""

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import shlex
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from hpcsearch.cli import options
+from hpcsearch.cli import options, script
 from hpcsearch.cli.stopping import stopping
+
+if TYPE_CHECKING:
+    from hpcsearch.submission.request import Request
+    from hpcsearch.submission.steps import Steps
 
 
 @click.group("submit")
@@ -18,7 +22,11 @@ def command() -> None:
 
     \b
     submit hps NAME -p problem.py -r model_run.py -n 4 -t 30 -q debug -A project -j serial
+    submit script NAME -n 4 -t 30 -q debug -A project --hyperparam lr=0.01:0.01:0.1 train.py
     """
+
+
+command.add_command(script.command)
 
 
 @command.command("hps", short_help="Submit a hyperparameter search.")
@@ -57,8 +65,6 @@ def hps(dry_run: bool, wait: bool, search_arguments: tuple[tuple[str, str], ...]
     """
     from hpcsearch.cli.defaults import notes
     from hpcsearch.project import find_problem
-    from hpcsearch.submission.api import dry_run as try_out
-    from hpcsearch.submission.api import submit_request
     from hpcsearch.submission.request import Request
     from hpcsearch.submission.steps import Steps
 
@@ -69,6 +75,14 @@ def hps(dry_run: bool, wait: bool, search_arguments: tuple[tuple[str, str], ...]
         steps.say(note)
     if found.sentence:
         steps.say(found.sentence)
+    return go(request, steps, dry_run, wait)
+
+
+def go(request: Request, steps: Steps, dry_run: bool, wait: bool) -> int:
+    """Submits a request, or shows what would be submitted; returns the exit code."""
+    from hpcsearch.submission.api import dry_run as try_out
+    from hpcsearch.submission.api import submit_request
+
     if dry_run:
         try_out(request, steps)
         return 0

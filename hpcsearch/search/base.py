@@ -100,6 +100,9 @@ class FiniteStrategy(Strategy, Protocol):
     exhausted: bool
 
     @property
-    def size(self) -> float:
-        """How many there are: announced before they are run. Infinite where that takes too long to tell."""
+    def size(self) -> float | None:
+        """How many there are: announced before they are run. Infinite where that takes too long to tell.
+
+        None where it depends on the results. Such a strategy may also suggest nothing before it is told more.
+        """
         ...

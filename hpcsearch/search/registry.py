@@ -21,6 +21,7 @@ BUILT_IN: Mapping[str, str] = {
     "grid": "hpcsearch.search.grid:GridSearch",
     "list": "hpcsearch.search.listed:ListSearch",
     "optuna": "hpcsearch.search.optuna:OptunaSearch",
+    "plugin": "hpcsearch.script.plugin:PluginSearch",
     "random": "hpcsearch.search.random:RandomSearch",
     "regevo": "hpcsearch.search.regevo:RegevoSearch",
     "sobol": "hpcsearch.search.sobol:SobolSearch",

@@ -39,11 +39,16 @@ def objective(logdir: str | os.PathLike[str], metric: Metric, since_at: float = 
         NotFoundError: no such scalar was written.
         UsageError: several folders have that tag; or tensorboard is not installed.
     """
-    series = read_scalars(logdir, since_at)
-    value = metric.of(one.value for one in series[_meant(metric.name, series)])
+    value = metric.of(one.value for one in scalar_of(logdir, metric.name, since_at))
     if value is None:
         raise NotFoundError(f"Every value of the metric {metric.name!r} is NaN.", "See why the training diverges.")
     return value
+
+
+def scalar_of(logdir: str | os.PathLike[str], name: str, since_at: float = 0.0) -> list[Scalar]:
+    """The values of one scalar so far, in the order of their writing; arguments and errors as above."""
+    series = read_scalars(logdir, since_at)
+    return series[_meant(name, series)]
 
 
 def _meant(name: str, series: dict[str, list[Scalar]]) -> str:

@@ -6,6 +6,7 @@ time is unlimited.
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import socket
@@ -18,6 +19,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from hpcsearch.errors import NotFoundError
 from hpcsearch.evaluation import Configuration
 from hpcsearch.worker.environment import visible_gpus
 from hpcsearch.worker.stopping import Ending
@@ -73,6 +75,9 @@ Reporter = Callable[[float | None, dict[str, Any]], None]
 
 _BY_HAND = CurrentEvaluation()
 
+#: In an evaluation's directory: the hyperparameters that are arrays, as files.
+ARTIFACTS = "artifacts"
+
 
 class _Context:
     """The evaluation at hand, where its reports go, when it is to end: set by the slot, read by the calls below."""
@@ -99,7 +104,10 @@ def enter(
 
 
 def evaluation() -> CurrentEvaluation:
-    """The evaluation that the calling process is working on."""
+    """The evaluation that the calling process is working on; in a program of an evaluation, too."""
+    if _Context.current is _BY_HAND and "HPCSEARCH_DIRECTORY" in os.environ:
+        number, configuration = int(os.environ["HPCSEARCH_EVALUATION"]), json.loads(os.environ["HPCSEARCH_CONFIG"])
+        return CurrentEvaluation(number, 1, 0, configuration, os.environ["HPCSEARCH_DIRECTORY"])
     return _Context.current
 
 
@@ -161,6 +169,25 @@ def log(text: str) -> None:
     os.write(1, line.encode(errors="backslashreplace"))  # also where something has taken sys.stdout's place
 
 
+def is_stopped() -> bool:
+    """Whether a stopping rule has decided that this evaluation is to end: for what runs a program, and can end it."""
+    return _Context.ending.stopped()
+
+
+def artifact(name: str) -> str:
+    """The file of a hyperparameter that is an array, for ``numpy.load``, in a script that a search runs.
+
+    Raises:
+        NotFoundError: there is none of that name, or no search runs this script.
+    """
+    folder = os.environ.get("HPCSEARCH_ARTIFACTS", "")
+    path = os.path.join(folder, f"{name}.npy")  # noqa: PTH118
+    if not folder or not os.path.exists(path):  # noqa: PTH110
+        message = f"There is no array {name!r} for this script."
+        raise NotFoundError(message, f"Submit it with an array hyperparameter, as in --hyperparam {name}=0:1:10:a.")
+    return path
+
+
 def save_array(name: str, array: Any) -> None:
     """Keeps an array with the evaluation, in place of one that it saved under that name before.
 
@@ -174,7 +201,7 @@ def save_array(name: str, array: Any) -> None:
     Raises:
         UsageError: the name or the array cannot be saved.
     """
-    current = _Context.current
+    current = evaluation()
     if current is _BY_HAND:
         warnings.warn(f"The array {name!r} is not saved: no evaluation is running here.", stacklevel=2)
         return

@@ -33,6 +33,7 @@ from hpcsearch.program import (
 from hpcsearch.runfunction import RunFunction, as_run_function
 from hpcsearch.worker import context
 from hpcsearch.worker.processes import become_subreaper, descendants, kill_descendants, reap_children
+from hpcsearch.worker.stopping import Stopped
 
 _READ_BYTES = 1 << 16
 _KEPT_BYTES, _KEPT_LINES = 4000, 10  # of what was printed last on standard error
@@ -54,39 +55,36 @@ def as_evaluated(function: Any, names: Sequence[str] | None) -> Callable[[Config
     return lambda configuration: run_program(commands(configuration), configuration, base)
 
 
-def run_program(
-    command: Command, configuration: Configuration, base: str, on_number: Callable[[float], None] | None = None
-) -> Result:
+def run_program(command: Command, configuration: Configuration, base: str) -> Result:
     """Runs a program to its end, for the evaluation at hand. Nothing that it started is left when this returns.
 
-    What it prints is printed on this process's standard output and error as well.
+    What it prints is printed on this process's standard output and error as well; each number that it announces is
+    reported as ``objective``.
 
     Args:
         command: what to run.
         configuration: the configuration that it is told.
         base: the folder that its relative paths begin from.
-        on_number: called, from another thread, with each objective that the program announces.
 
     Raises:
         ProgramError: it cannot be started, ended with an exit code other than 0 or by a signal, or gave no objective.
         ProgramTimeout: it took longer than it may.
         BadResultError: its objective is no finite number.
     """
-    if command.needs_launcher:
-        raise ProgramError(
-            f"{name_of(command)} wants to be started by a launcher, with {command.nodes or 1} nodes and "
-            f"{command.ranks_per_node or 1} processes on each, and job mode serial has none",
-            "submit with -j mpi, or leave out nodes, ranks_per_node and launcher",
-        )
-    current = context.evaluation()
-    directory = str(current.directory)
-    Path(directory, RESULT_FILE).unlink(missing_ok=True)  # an attempt before this one may have left it
-    environment = environment_of(command, configuration, current.id, directory, os.environ)
-    argv = argv_of(command, directory, base, environment, _container_runtime(command))
-    become_subreaper()
-    running = _Running(command, argv, working_directory(command, directory, base), environment, on_number)
+    running = Running(command, configuration, base, Reporting())
     running.finish()
-    return result_of(command, directory, running.announced.last)
+    return result_of(command, str(context.evaluation().directory), running.announced.last)
+
+
+class Reporting:
+    """Reports each number that a program announces as ``objective``, counted by ``step``."""
+
+    def __init__(self) -> None:
+        self._step = 0
+
+    def __call__(self, number: float) -> None:
+        self._step += 1
+        context.report(self._step, objective=number)
 
 
 def _container_runtime(command: Command) -> str:
@@ -100,44 +98,64 @@ def _container_runtime(command: Command) -> str:
     return found
 
 
-class _Running:
-    """A program under way. Its output is taken by two threads, so that whoever waits for its end waits for it alone."""
+class Running:
+    """A program under way for the evaluation at hand.
+
+    Its output is taken by two threads, so that whoever waits for its end waits for it alone.
+
+    Args:
+        command: what to run.
+        configuration: the configuration that it is told.
+        base: the folder that its relative paths begin from.
+        on_number: called, from another thread, with each number that it announces as its objective; may raise Stopped.
+
+    Raises:
+        ProgramError: it cannot be started.
+    """
 
     def __init__(
-        self,
-        command: Command,
-        argv: list[str],
-        cwd: str,
-        environment: dict[str, str],
-        on_number: Callable[[float], None] | None,
+        self, command: Command, configuration: Configuration, base: str, on_number: Callable[[float], None]
     ) -> None:
-        self.announced = Announced(on_number)
+        _refuse_launcher(command)
+        current = context.evaluation()
+        directory = str(current.directory)
+        Path(directory, RESULT_FILE).unlink(missing_ok=True)  # an attempt before this one may have left it
+        environment = environment_of(command, configuration, current.id, directory, os.environ)
+        argv = argv_of(command, directory, base, environment, _container_runtime(command))
+        self.announced = Announced(self._heeding(on_number))
+        self.stopped = False
         self._command = command
         self._errors: deque[bytes] = deque()
+        self._timed_out = False
+        become_subreaper()
         self._others = frozenset(descendants(os.getpid()))  # what the run function's module started: none of ours
-        self._timed_out = threading.Event()
-        try:
-            self._process = subprocess.Popen(
-                argv,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                bufsize=0,
-                cwd=cwd,
-                env=environment,
-                process_group=0,
-            )
-        except OSError as error:
-            raise ProgramError(_unstartable(argv[0], cwd, error)) from None
-        except ValueError as error:
-            raise ProgramError(f"{argv[0]} cannot be started: {error}") from None
+        self._process = _started(argv, working_directory(command, directory, base), environment)
         streams = ((self._process.stdout, 1, self.announced.feed), (self._process.stderr, 2, self._keep))
         self._takers = [threading.Thread(target=_take, args=one, daemon=True) for one in streams]
         for taker in self._takers:
             taker.start()
 
+    def stop(self) -> None:
+        """Ends it because of a stopping rule: what it has announced so far is what it gave."""
+        self.stopped = True
+        self._kill_all()
+
+    def heed(self, tell: Callable[[], None]) -> None:
+        """Calls ``tell``, which reports something, and ends the program where a stopping rule has decided so."""
+        try:
+            tell()
+        except Stopped:
+            self.stop()
+        if context.is_stopped():
+            self.stop()
+
     def finish(self) -> None:
-        """Waits for its end, and for all that it printed; raises ProgramError unless it ended well."""
+        """Waits for its end, and for all that it printed.
+
+        Raises:
+            ProgramError: it did not end well, though nobody stopped it.
+            ProgramTimeout: it took longer than it may.
+        """
         timer = threading.Timer(self._command.timeout or 0.0, self._end)
         timer.daemon = True
         if self._command.timeout is not None:
@@ -152,18 +170,25 @@ class _Running:
         for taker in self._takers:
             taker.join(_DRAIN_LIMIT_S)
         self.announced.close()
+        if not self.stopped:
+            self._refuse(code)
+
+    def _refuse(self, code: int) -> None:
         details = b"".join(self._errors)[-_KEPT_BYTES:].decode(errors="backslashreplace").strip()
         details = "\n".join(details.splitlines()[-_KEPT_LINES:])
         name = name_of(self._command)
-        if self._timed_out.is_set():
+        if self._timed_out:
             message = f"{name} ran longer than its time limit of {self._command.timeout:g} s"
             raise ProgramTimeout(message, details=details)
         if code:
             last = details.splitlines()[-1] if details else ""
             raise ProgramError(f"{name} {_ended(code)}{f': {last}' if last else ''}", details=details)
 
+    def _heeding(self, on_number: Callable[[float], None]) -> Callable[[float], None]:
+        return lambda number: self.heed(lambda: on_number(number))
+
     def _end(self) -> None:
-        self._timed_out.set()
+        self._timed_out = True
         self._kill_all()
 
     def _kill_all(self) -> None:
@@ -175,6 +200,31 @@ class _Running:
         self._errors.append(data)
         while sum(map(len, self._errors)) - len(self._errors[0]) >= _KEPT_BYTES:
             self._errors.popleft()
+
+
+def _refuse_launcher(command: Command) -> None:
+    if command.needs_launcher:
+        raise ProgramError(
+            f"{name_of(command)} wants to be started by a launcher, with {command.nodes or 1} nodes and "
+            f"{command.ranks_per_node or 1} processes on each, and job mode serial has none",
+            "submit with -j mpi, or leave out nodes, ranks_per_node and launcher",
+        )
+
+
+def _started(argv: list[str], cwd: str, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            bufsize=0,
+            cwd=cwd,
+            env=environment,
+            process_group=0,
+        )
+    except OSError as error:
+        raise ProgramError(_unstartable(argv[0], cwd, error)) from None
 
 
 def _take(stream: IO[bytes], fd: int, keep: Callable[[bytes], None]) -> None:

@@ -108,10 +108,16 @@ class Ending:
             self.told = state
         return state is not None
 
+    def stopped(self) -> bool:
+        """Whether a rule has decided; if so, from now on it knows."""
+        if self.flag() is not State.STOPPED:
+            return False
+        self.told = State.STOPPED
+        return True
+
     def raise_if_stopped(self) -> None:
         """Raises ``Stopped`` when a rule has decided, and that is how it is to be told."""
-        if self.raising and self.flag() is State.STOPPED:
-            self.told = State.STOPPED
+        if self.raising and self.stopped():
             raise Stopped("a stopping rule has ended this evaluation")
 
 

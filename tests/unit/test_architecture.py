@@ -47,11 +47,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "data": {"project", "worker.storage"},
     "devices": {"worker.context"},
     "horovod": {"schedulers.command"},
+    "script": {*BASE, "problem", "search", "sites", "submission", "tensorboard", "worker"},
     "doctor": {"sites", "schedulers", "horovod"},
     "project": set(),
     "cli": {
         *(*BASE, "project", "settings", "workflow", "sites", "schedulers", "monitor", "submission", "doctor"),
-        *("search.registry", "figures", "dashboards"),
+        *("script", "search.registry", "figures", "dashboards"),
     },
 }
 

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 STAND_IN = """
 import sys, types
 for home, names in {
-    "worker.context": ("evaluation", "log", "num_gpus", "report", "save_array", "should_stop", "world"),
+    "worker.context": ("artifact", "evaluation", "log", "num_gpus", "report", "save_array", "should_stop", "world"),
     "submission": ("submit",),
     "workflow": ("open_workflow",),
 }.items():

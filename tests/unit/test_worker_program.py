@@ -14,12 +14,13 @@ from typing import Any
 import pytest
 
 import hpcsearch
-from hpcsearch.evaluation import Result
+from hpcsearch.evaluation import Result, State
 from hpcsearch.program import Command, ProgramError, ProgramTimeout
 from hpcsearch.runfunction import failure_from, normalise
 from hpcsearch.worker import context
 from hpcsearch.worker.processes import descendants
 from hpcsearch.worker.program import as_evaluated, run_program
+from hpcsearch.worker.stopping import Ending
 
 Run = Callable[..., Result]
 
@@ -121,16 +122,31 @@ def test_a_program_may_take_only_so_long(run: Run) -> None:
     assert run("echo", "fitness: 1", timeout=60).objective == 1.0
 
 
-def test_each_number_is_told_while_it_runs(run: Run, tmp_path: Path) -> None:
-    told: list[float] = []
-    waiting = "echo fitness: 1; while [ ! -e go ]; do sleep 0.02; done; echo fitness: 2"
+def test_each_number_is_reported_while_it_runs(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[tuple[float | None, dict[str, Any]]] = []
 
-    def on_number(value: float) -> None:
-        told.append(value)
+    def reporter(step: float | None, metrics: dict[str, Any]) -> None:
+        told.append((step, metrics))
         (tmp_path / "evaluations/7/go").touch()
 
-    assert run_program(Command(["sh", "-c", waiting]), {}, str(tmp_path), on_number).objective == 2.0
-    assert told == [1.0, 2.0]
+    monkeypatch.setattr(context._Context, "reporter", staticmethod(reporter))
+    waiting = "echo fitness: 1; while [ ! -e go ]; do sleep 0.02; done; echo fitness: 2"
+    assert run("sh", "-c", waiting).objective == 2.0
+    assert told == [(1, {"objective": 1.0}), (2, {"objective": 2.0})]
+
+
+@pytest.mark.parametrize("raising", [False, True])
+def test_a_stopping_rule_ends_a_program_with_what_it_announced_last(
+    run: Run, monkeypatch: pytest.MonkeyPatch, raising: bool
+) -> None:
+    told: list[float] = []
+    ending = Ending(lambda: State.STOPPED if len(told) == 2 else None, raising=raising)
+    monkeypatch.setattr(context._Context, "ending", ending)
+    monkeypatch.setattr(
+        context._Context, "reporter", staticmethod(lambda _, metrics: told.append(metrics["objective"]))
+    )
+    assert run("sh", "-c", "echo fitness: 1; echo fitness: 2; sleep 600").objective == 2.0
+    assert ending.told is State.STOPPED
 
 
 def test_a_container_is_run_by_what_the_node_has(
