@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import ConfigSpace as cs
+import learning
 import numpy as np
 import tables
 
@@ -430,6 +431,15 @@ def table(name: str) -> Callable[[np.random.Generator], Task]:
     return make
 
 
+def learned(name: str, space: Callable[[], HpProblem], value: Callable[[Configuration], float]) -> Any:
+    """A real tuning problem; what is trained is the same for all seeds."""
+
+    def make(rng: np.random.Generator) -> Task:
+        return Task(space(), value, learning.least(name, space(), value))
+
+    return make
+
+
 Suite = Mapping[str, Callable[[np.random.Generator], Task]]
 
 PUBLIC: Suite = {
@@ -446,6 +456,8 @@ PUBLIC: Suite = {
     "categorical": categorical,
     "svm_diabetes": table("svm_diabetes"),
     "tree_diabetes": table("tree_diabetes"),
+    "kernel_cancer": learned("kernel_cancer", learning.kernel_space, learning.kernel_error),
+    "neighbours_digits": learned("neighbours_digits", learning.neighbour_space, learning.neighbour_error),
 }
 
 APART: Suite = {

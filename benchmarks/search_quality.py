@@ -1,191 +1,134 @@
 """How good searches are, by simulation: W workers whose evaluations take log-normal times, without any waiting.
 
 For each problem the mean regret (of the configuration that looked best, without its noise) as a share of random
-search's, for each strategy the mean share over problems, the average rank with a 95% interval over problems and seeds,
-and the CPU time that its asks and tells take for each evaluation.
+search's; for each search the mean share over problems, the average rank with a 95% interval over problems and seeds,
+the share of problems on which it is the best, and the CPU time that its asks and tells take for each evaluation.
 
-    python benchmarks/search_quality.py random ambs ambs:kappa=3 optuna:tpe optuna:gp [--suite public] [--workers 8]
-        [--evals 100] [--seeds 10] [--only PROBLEM,...] [--save FILE.json] [--with FILE.json ...]
+    python benchmarks/search_quality.py ambs de optuna,sampler=tpe [--suite public] [--workers 8] [--evals 100]
+        [--seeds 10] [--only PROBLEM,...] [--curves] [--save FILE.json] [--with FILE.json ...]
 
-A name is a strategy's, with arguments after a colon, or an Optuna sampler's where Optuna is installed. ``--with`` adds
-what other runs have saved, of another version or from another environment.
+A search is named as in ``--search``, with arguments after commas. Peers are strategies, too: Optuna's samplers with
+``optuna,sampler=...``, others in ``benchmarks/peers.py``. Each may have an environment of its own: ``--save`` there,
+and ``--with`` the saved files in the end. ``--curves`` prints the mean share by the number of evaluations.
 """
 
 from __future__ import annotations
 
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # as the driver does for its search
+
 import argparse
-import heapq
 import itertools
 import json
 import math
-import time
 import warnings
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from common import table
-from problems import SUITES, Task
+from problems import SUITES
+from simulation import make_search, make_task, simulate
 
-from hpcsearch.search import create
+#: What all are measured against. It is cheap, and its mean has to be known well: so it gets more seeds.
+BASELINE, BASELINE_SEEDS = "random", 4
 
-#: suite, problem, workers, evaluations, strategy, seed -> regret, CPU milliseconds an evaluation.
+#: Points of a regret curve, as shares of the evaluations.
+CURVE = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
+
+#: suite, problem, workers, evaluations, search, seed
 Key = tuple[str, str, int, int, str, int]
-Runs = dict[Key, tuple[float, float]]
+
+#: Regrets along the curve, and CPU milliseconds an evaluation.
+Run = tuple[list[float], float]
+Runs = dict[Key, Run]
 
 
-class Asked(Protocol):
-    """What is needed of a search."""
-
-    def ask(self, n: int) -> list[dict[str, Any]]: ...
-
-    def tell(self, results: Sequence[tuple[Mapping[str, Any], float | None]]) -> None: ...
-
-
-class OptunaSearch:
-    """An Optuna sampler, asked and told in the same way."""
-
-    def __init__(self, sampler: str, task: Task, seed: int) -> None:
-        import optuna
-
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
-        samplers = {
-            "tpe": lambda: optuna.samplers.TPESampler(seed=seed, constant_liar=True, multivariate=True, group=True),
-            "gp": lambda: optuna.samplers.GPSampler(seed=seed),
-            "cmaes": lambda: optuna.samplers.CmaEsSampler(seed=seed),
-        }
-        self._study = optuna.create_study(sampler=samplers[sampler]())
-        self._space = task.problem.space
-        self._running: dict[str, Any] = {}
-
-    def ask(self, n: int) -> list[dict[str, Any]]:
-        asked = []
-        for _ in range(n):
-            trial = self._study.ask()
-            configuration = self._suggest(trial)
-            asked.append(configuration)
-            self._running.setdefault(json.dumps(configuration, sort_keys=True), []).append(trial)
-        return asked
-
-    def tell(self, results: Sequence[tuple[Mapping[str, Any], float | None]]) -> None:
-        from optuna.trial import TrialState
-
-        for configuration, value in results:
-            trial = self._running[json.dumps(configuration, sort_keys=True)].pop()
-            if value is None:
-                self._study.tell(trial, state=TrialState.FAIL)
-            else:
-                self._study.tell(trial, value)
-
-    def _suggest(self, trial: Any) -> dict[str, Any]:
-        vector, configuration = np.full(len(self._space), np.nan), dict[str, Any]()
-        for name, one in self._space.items():  # parents come before their children
-            if not all(condition.satisfied_by_vector(vector) for condition in self._space.parent_conditions_of[name]):
-                continue
-            if hasattr(one, "log"):
-                suggest = trial.suggest_int if isinstance(one.lower, int) else trial.suggest_float
-                value = suggest(name, one.lower, one.upper, log=one.log)
-            elif hasattr(one, "sequence") and all(isinstance(entry, (int, float)) for entry in one.sequence):
-                value = one.sequence[trial.suggest_int(name, 0, len(one.sequence) - 1)]
-            else:
-                value = trial.suggest_categorical(name, [_plain(choice) for choice in one.choices])
-            configuration[name] = _plain(value)
-            vector[self._space.index_of[name]] = one.to_vector(value)
-        return configuration
-
-
-def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value
-
-
-def make(name: str, task: Task, seed: int) -> Asked:
-    """A search by its name on the command line."""
-    base, _, rest = name.partition(":")
-    if base == "optuna":
-        return OptunaSearch(rest, task, seed)
-    arguments = dict(pair.split("=") for pair in rest.split(",") if pair)
-    return create(base, task.problem, seed=seed, **arguments)
-
-
-def simulate(search: Asked, task: Task, evaluations: int, workers: int, seed: int) -> tuple[float, float]:
-    """Regret, and CPU milliseconds of the search for each evaluation."""
-    rng = np.random.default_rng((seed, 1))
-    running: list[tuple[float, int, dict[str, Any]]] = []
-    shown, true, now, started, cpu_s = math.inf, math.nan, 0.0, 0, 0.0
-    worst = -math.inf
-    while started < evaluations or running:
-        wanted = min(workers - len(running), evaluations - started)
-        if wanted:
-            before = time.process_time()
-            asked = search.ask(wanted)
-            cpu_s += time.process_time() - before
-            for configuration in asked:
-                heapq.heappush(running, (now + rng.lognormal(0.0, 0.5), started, configuration))
-                started += 1
-            if not asked:
-                evaluations = started
-        if not running:
-            break
-        now, _, configuration = heapq.heappop(running)
-        value = task.value(configuration)
-        told = None if value is None else value + task.noise * rng.standard_normal()
-        if value is not None and told is not None:
-            worst = max(worst, value)
-            if told < shown:
-                shown, true = told, value
-        before = time.process_time()
-        search.tell([(configuration, told)])
-        cpu_s += time.process_time() - before
-    return max(true - task.least, 0.0), 1000 * cpu_s / max(1, started)
-
-
-def measure(names: Sequence[str], chosen: argparse.Namespace) -> Runs:
+def measure(chosen: argparse.Namespace) -> Runs:
     """Runs what is asked for."""
     runs: Runs = {}
     suite = SUITES[chosen.suite]
     problems = chosen.only.split(",") if chosen.only else list(suite)
-    for problem, seed, name in itertools.product(
-        problems, range(chosen.first_seed, chosen.first_seed + chosen.seeds), names
-    ):
-        task = suite[problem](np.random.default_rng((seed, 0)))
-        result = simulate(make(name, task, seed), task, chosen.evals, chosen.workers, seed)
-        runs[chosen.suite, problem, chosen.workers, chosen.evals, name, seed] = result
+    for problem, name in itertools.product(problems, chosen.names):
+        seeds = chosen.seeds * (BASELINE_SEEDS if name == BASELINE else 1)
+        for seed in range(chosen.first_seed, chosen.first_seed + seeds):
+            task = make_task(suite, problem, seed)
+            outcome = simulate(make_search(name, task, seed), task, chosen.evals, chosen.workers, seed)
+            last = len(outcome.regrets) - 1
+            points = [outcome.regrets[min(round(share * chosen.evals) - 1, last)] for share in CURVE]
+            runs[chosen.suite, problem, chosen.workers, chosen.evals, name, seed] = (points, outcome.cpu_ms)
     return runs
 
 
-def report(runs: Runs, baseline: str = "random") -> None:
-    """Prints a table for each suite, number of workers and budget."""
+def report(runs: Runs, curves: bool) -> None:
+    """Prints tables for each suite, number of workers and budget."""
     for suite, workers, evaluations in dict.fromkeys((key[0], key[2], key[3]) for key in runs):
-        regrets: dict[str, dict[str, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
-        cost = defaultdict(list)
-        for (of, problem, w, e, name, seed), (regret, cpu_ms) in runs.items():
-            if (of, w, e) == (suite, workers, evaluations):
-                regrets[problem][name][seed] = regret
-                cost[name].append(cpu_ms)
-        names = list(cost)
-        baseline = baseline if baseline in names else names[0]
-        shares = {
-            problem: {name: share(mean(of[name].values()), mean(of[baseline].values())) for name in names if name in of}
-            for problem, of in regrets.items()
+        here = {
+            (problem, name, seed): run
+            for (of, problem, w, e, name, seed), run in runs.items()
+            if (of, w, e) == (suite, workers, evaluations)
         }
-        ranks = average_ranks(regrets, names)
-        lines = [
+        names = list(dict.fromkeys(name for _, name, _ in here))
+        final = by_problem(here, -1)
+        shares = shares_of(final)
+        seeds = min(len(of) for one in final.values() for of in one.values())
+        lines: list[list[object]] = [
             [problem, *(f"{of[name]:.3f}" if name in of else "" for name in names)] for problem, of in shares.items()
         ]
-        lines.append(["mean", *(f"{mean(of[name] for of in shares.values() if name in of):.3f}" for name in names)])
-        lines.append(["average rank", *ranks])
-        lines.append(["CPU ms an evaluation", *(f"{mean(cost[name]):.2f}" for name in names)])
-        seeds = max(len(of) for problem in regrets.values() for of in problem.values())
-        table(
-            f"{suite}, {workers} workers, {evaluations} evaluations, {seeds} seeds: regret / {baseline}'s",
-            ["", *names],
-            lines,
-        )
+        lines.append(["mean", *(f"{mean_share(shares, name):.3f}" for name in names)])
+        lines.append(["average rank", *average_ranks(final, names)])
+        lines.append(["best on", *best_on(shares, names)])
+        costs = [mean(run[1] for (_, one, _), run in here.items() if one == name) for name in names]
+        lines.append(["CPU ms an evaluation", *(f"{cost:.2f}" for cost in costs)])
+        title = f"{suite}, {workers} workers, {evaluations} evaluations, {seeds} seeds: regret / {BASELINE}'s"
+        table(title, ["", *names], lines)
+        if curves:
+            rows = [shares_of(by_problem(here, point)) for point in range(len(CURVE))]
+            table(
+                "mean share after so many evaluations",
+                ["", *names],
+                [
+                    [round(point * evaluations), *(f"{mean_share(row, name):.3f}" for name in names)]
+                    for point, row in zip(CURVE, rows, strict=True)
+                ],
+            )
 
 
-def average_ranks(regrets: Mapping[str, Mapping[str, Mapping[int, float]]], names: Sequence[str]) -> list[str]:
+Regrets = Mapping[str, Mapping[str, Mapping[int, float]]]
+
+
+def by_problem(runs: Mapping[tuple[str, str, int], Run], point: int) -> Regrets:
+    """Regrets at a point of the curve by problem, search and seed."""
+    found: dict[str, dict[str, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
+    for (problem, name, seed), (regrets, _) in runs.items():
+        found[problem][name][seed] = regrets[point]
+    return found
+
+
+def shares_of(regrets: Regrets) -> dict[str, dict[str, float]]:
+    """Mean regrets as shares of the baseline's, by problem and search."""
+    shares = {}
+    for problem, of in regrets.items():
+        base = mean((of.get(BASELINE) or next(iter(of.values()))).values())
+        shares[problem] = {name: share(mean(one.values()), base) for name, one in of.items()}
+    return shares
+
+
+def mean_share(shares: Mapping[str, Mapping[str, float]], name: str) -> float:
+    """The mean over those problems that a search has run."""
+    return mean(of[name] for of in shares.values() if name in of)
+
+
+def best_on(shares: Mapping[str, Mapping[str, float]], names: Sequence[str]) -> list[str]:
+    """On how many of the problems each is the best."""
+    whole = [of for of in shares.values() if len(of) == len(names)]
+    return [f"{sum(of[name] <= min(of.values()) for of in whole)}/{len(whole)}" for name in names]
+
+
+def average_ranks(regrets: Regrets, names: Sequence[str]) -> list[str]:
     """Ranks in each problem and seed that all have run, ties shared, with a 95% interval."""
     found: dict[str, list[float]] = {name: [] for name in names}
     for of in regrets.values():
@@ -193,8 +136,9 @@ def average_ranks(regrets: Mapping[str, Mapping[str, Mapping[int, float]]], name
             continue
         for seed in set.intersection(*(set(one) for one in of.values())):
             values = np.array([of[name][seed] for name in names])
-            for index, name in enumerate(names):
-                below, same = np.sum(values < values[index]), np.sum(values == values[index])
+            values = np.where(np.isnan(values), np.inf, values)
+            for name, value in zip(names, values, strict=True):
+                below, same = np.sum(values < value), np.sum(values == value)
                 found[name].append(float(below + (same + 1) / 2))
     return [
         f"{mean(of):.2f}±{1.96 * float(np.std(of)) / math.sqrt(len(of)):.2f}" if of else "" for of in found.values()
@@ -206,7 +150,7 @@ def share(regret: float, of: float) -> float:
     return regret / of if of > 0 else 1.0
 
 
-def mean(values: Any) -> float:
+def mean(values: Iterable[Any]) -> float:
     """The mean; NaN counts as the worst seen (nothing succeeded)."""
     array = np.array(list(values), dtype=np.float64)
     return float(np.where(np.isnan(array), np.nanmax(array), array).mean()) if len(array) else math.nan
@@ -221,18 +165,19 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--only", help="problems, with commas between")
+    parser.add_argument("--curves", action="store_true")
     parser.add_argument("--save", type=Path)
     parser.add_argument("--with", dest="others", type=Path, nargs="*", default=[])
     chosen = parser.parse_args()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        runs = measure(chosen.names, chosen)
+        runs = measure(chosen)
     if chosen.save:
-        chosen.save.write_text(json.dumps([[*key, *result] for key, result in runs.items()]))
+        chosen.save.write_text(json.dumps([[*key, *run] for key, run in runs.items()]))
     merged: Runs = {}
     for path in chosen.others:
         merged |= {tuple(entry[:6]): (entry[6], entry[7]) for entry in json.loads(path.read_text())}
-    report({**merged, **runs})
+    report({**merged, **runs}, chosen.curves)
 
 
 if __name__ == "__main__":
