@@ -177,9 +177,9 @@ def conditional(rng: np.random.Generator) -> Task:
     )
 
     def unit(name: str, value: float) -> float:
-        return {"depth": (value - 1) / 19, "gamma": (math.log10(value) + 4) / 6, "c": (math.log10(value) + 4) / 6}.get(
-            name, value
-        )
+        if name == "depth":
+            return (value - 1) / 19
+        return (math.log10(value) + 4) / 6 if name in own["kernel"] else value
 
     best["depth"] = (round(best["depth"] * 19)) / 19
 

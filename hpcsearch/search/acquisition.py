@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import erfcx, log_ndtr
@@ -41,17 +42,31 @@ _AWAY_BY = 0.15
 _SHARPNESS = 0.03
 
 
+@dataclass(frozen=True)
+class Choice:
+    """Among what, and by which rules.
+
+    Attributes:
+        size: how many candidates are made.
+        kappa: mean weight of the uncertainty in upper confidence bounds.
+        whole: all rows of a space so small that each of them is a candidate; None for others.
+    """
+
+    size: int
+    kappa: float
+    whole: Array | None = None
+
+
 def propose(
     learned: Learned,
     encoding: Encoding,
     pending: Array,
     unknown: Callable[[Array], Mask],
     n: int,
-    size: int,
-    kappa: float,
+    choice: Choice,
     rng: np.random.Generator,
 ) -> Array:
-    """Up to ``n`` rows out of about ``size`` candidates at a time, each the best by a rule of its own.
+    """Up to ``n`` rows, each the best of the candidates by a rule of its own.
 
     The rule is drawn anew for each: expected improvement, or an upper confidence bound whose weight is exponentially
     distributed with mean ``kappa``. So some exploit, some explore, and many workers spread. What is chosen counts as
@@ -59,11 +74,14 @@ def propose(
     """
     found = [pending[:0]]
     while n > 0:
-        rows = _candidates(learned, encoding, pending[-_PENDING:], size, rng)
+        rows = choice.whole
+        if rows is None:
+            rows = _candidates(learned, encoding, pending[-_PENDING:], choice.size, rng)
         rows = rows[unknown(rows)]
         if not len(rows):
             break
-        chosen = rows[_choose(learned, encoding, rows, pending[-_PENDING:], min(n, _AT_ONCE, len(rows)), kappa, rng)]
+        most = min(n, _AT_ONCE, len(rows))
+        chosen = rows[_choose(learned, encoding, rows, pending[-_PENDING:], most, choice.kappa, rng)]
         found.append(chosen)
         pending = np.concatenate([pending, chosen])
         n -= len(chosen)

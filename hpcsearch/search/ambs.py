@@ -10,7 +10,7 @@ import numpy as np
 
 from hpcsearch.errors import SearchError
 from hpcsearch.evaluation import Configuration
-from hpcsearch.search.acquisition import propose
+from hpcsearch.search.acquisition import Choice, propose
 from hpcsearch.search.base import Outcome, Setting
 from hpcsearch.search.candidates import candidates
 from hpcsearch.search.columns import Array
@@ -21,6 +21,9 @@ from hpcsearch.search.model import Learned, Learner
 
 #: In the background, proposals are made anew once the results have grown by this share.
 _GROWTH = 0.01
+
+#: So many proposals at most are made ready for the time until then.
+_MOST_AHEAD = 256
 
 #: For an ask that finds nothing ready and must not wait: so many are ranked, out of so many candidates, with so many
 #: pending ones looked at, the newest.
@@ -60,8 +63,10 @@ class AmbsSearch:
         if not kappa > 0:
             raise SearchError(f"kappa={kappa} is not a weight that ambs can use.", "Give a number above 0.")
         self._setting = setting
-        self._kappa = kappa
-        self._n_candidates = n_candidates
+        encoding = setting.encoding
+        whole = encoding.enumerate(2 * n_candidates) if encoding.columns else None
+        self._choice = Choice(n_candidates, kappa, whole)
+        self._hasty_choice = Choice(_HASTY_CANDIDATES, kappa)
         self._learner = Learner(setting.encoding, max_points)
         self._history = History(setting.encoding)
         self._design: deque[Configuration] = deque()
@@ -91,7 +96,12 @@ class AmbsSearch:
     def stale(self) -> bool:
         """Whether so much has been told since the last model that it is time for another."""
         known = 0 if self._learned is None else self._learned.told
-        return self._history.told - known >= max(1, int(_GROWTH * known))
+        return self._history.told - known >= self.lifetime
+
+    @property
+    def lifetime(self) -> int:
+        """After how many results the last model is replaced."""
+        return max(1, int(_GROWTH * self._learned.told)) if self._learned is not None else 1
 
     def refit(self, rng: np.random.Generator) -> None:
         """Learns from all that has been told."""
@@ -106,21 +116,21 @@ class AmbsSearch:
         learned = self._learned
         if learned is None:
             return self._next_design(n)
-        return self._setting.encoding.decode(self._ranked(learned, n, self._n_candidates, 0, rng))
+        return self._setting.encoding.decode(self._ranked(learned, n, self._choice, 0, rng))
 
     def hasty_proposals(self, n: int, rng: np.random.Generator) -> list[Configuration]:
         """As :meth:`proposals`, within a few milliseconds: few are ranked, the others are candidates as they come."""
         learned, encoding = self._learned, self._setting.encoding
         if learned is None:
             return self._next_design(n)
-        ranked = self._ranked(learned, min(n, _HASTY_RANKED), _HASTY_CANDIDATES, _HASTY_PENDING, rng)
+        ranked = self._ranked(learned, min(n, _HASTY_RANKED), self._hasty_choice, _HASTY_PENDING, rng)
         others = candidates(encoding, learned.best, np.ones(len(encoding.columns)), n - len(ranked), rng)
         return encoding.decode(np.concatenate([ranked, others]))
 
-    def _ranked(self, learned: Learned, n: int, size: int, newest: int, rng: np.random.Generator) -> Array:
+    def _ranked(self, learned: Learned, n: int, choice: Choice, newest: int, rng: np.random.Generator) -> Array:
         with self.lock:
             pending = self._history.pending()[-newest:]  # 0 for all of them
-        return propose(learned, self._setting.encoding, pending, self._unknown, n, size, self._kappa, rng)
+        return propose(learned, self._setting.encoding, pending, self._unknown, n, choice, rng)
 
     def thread_random(self) -> np.random.Generator:
         """A source of chance for a thread of its own."""
@@ -186,7 +196,8 @@ class Background:
         try:
             if self._search.stale:
                 self._search.refit(rng)
-            demand, self._demand = max(1, self._demand), 0
+            # Enough until the next model: making candidates and predicting them costs the same for one as for many.
+            demand, self._demand = max(self._demand, min(self._search.lifetime, _MOST_AHEAD)), 0
             self._ready = deque(self._search.proposals(demand, rng))
         except Exception as error:  # noqa: BLE001 - raised again by the next ask
             self._error = error

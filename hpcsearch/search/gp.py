@@ -32,6 +32,9 @@ _NOISE_BOUNDS = (-13.0, 1.0)
 
 _JITTER = 1e-8
 
+#: How much the logarithms of length scales vary among shapes that explain the data about as well.
+_DOUBT = 0.3
+
 #: Evaluations of the posterior from each start, and numbers in its largest array: together they bound a fit's time.
 _STEPS = 20
 _LARGEST = 1_000_000
@@ -52,6 +55,12 @@ class Shape:
     lengths: Array
     signal: float
     noise: float
+
+    def drawn_near(self, rng: np.random.Generator) -> Shape:
+        """Another shape that explains the data about as well: the likeliest one alone is believed too much."""
+        lengths = self.lengths * np.exp(_DOUBT * rng.standard_normal(len(self.lengths)))
+        noise = self.noise * math.exp(rng.standard_normal())
+        return Shape(np.clip(lengths, *np.exp(_LENGTH_BOUNDS)), self.signal, noise)
 
 
 def expected_shapes(dimensions: int) -> list[Shape]:

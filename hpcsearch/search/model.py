@@ -94,7 +94,7 @@ class Learner:
             chosen = _share(np.arange(len(rows)), fit_points(self._dimensions, _FIT_POINTS), rng)
             known = _Fitted(fit(features[chosen], self._groups, targets[chosen], starts), points, fits)
             self._fitted[name] = known
-        return Process(features, self._groups, targets, known.shape)
+        return Process(features, self._groups, targets, known.shape.drawn_near(rng))
 
 
 def _share(order: Indices, limit: int, rng: np.random.Generator) -> Indices:
