@@ -112,6 +112,8 @@ class OptunaMirror:
         minimize = bool(self._workflow["minimize"])
         direction = StudyDirection.MINIMIZE if minimize else StudyDirection.MAXIMIZE
         self._study = self._storage.create_new_study([direction], self._workflow["name"])
+        study = optuna.load_study(study_name=self._workflow["name"], storage=self._storage)
+        optuna_dashboard.set_objective_names(study, ["objective"])
         self._trials = {}
         for row in self._rows.values():
             self._add(row)

@@ -12,12 +12,12 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from dashboard_bed import served
 from optuna.trial import TrialState
 from results_bed import make
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
@@ -49,26 +49,6 @@ def until(condition: Callable[[], Any]) -> Any:
         assert time.monotonic() < ends_at_s, "it has not come true in a minute"
         time.sleep(0.1)
     return found
-
-
-@contextmanager
-def served(command: str, layout: Layout, *options: str) -> Iterator[tuple[subprocess.Popen[str], Path, str]]:
-    """The process, its socket, and what it has printed, while it serves."""
-    argv = [sys.executable, "-m", "hpcsearch.cli", command, str(layout.root), *options]
-    process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"})
-    assert process.stdout is not None
-    try:
-        printed = ""
-        while "Only" not in printed:
-            line = process.stdout.readline()
-            assert line, f"it has ended: {printed}"
-            printed += line
-        found = re.search(r"ssh -N -L \d+:(\S+) ", printed)
-        assert found is not None
-        yield process, Path(found[1]), printed
-    finally:
-        process.kill()
-        process.communicate()
 
 
 class Web(http.client.HTTPConnection):
