@@ -88,7 +88,14 @@ def _add(
     at = begin_at + identity // (_NODES * _SLOTS) * _EACH_S
     loss = (math.log10(float(str(point["lr"]))) + 3) ** 2 + float(str(point["dropout"])) + draw.gauss(0, 0.1)
     failed = draw.random() < 0.1
-    start = {"evaluation": identity, "attempt": 1, "allocation": 1, "node": f"n{slot // _SLOTS}", "slot": slot % _SLOTS}
+    start = {
+        "evaluation": identity,
+        "attempt": 1,
+        "allocation": 1,
+        "node": f"n{slot // _SLOTS}",
+        "slot": slot % _SLOTS,
+        "nodes": None,
+    }
     start |= {"state": State.RUNNING.value, "started_at": at}
     end = {"ended_at": at + 9.5, "duration_s": 9.5, "gathered_at": at + 9.6, "failures": int(failed), "metadata": None}
     state, kind = (State.FAILED, "ValueError") if failed else (State.FINISHED, None)
