@@ -27,6 +27,7 @@ class Attempt:
     state: State
     allocation: int
     node: str
+    nodes: str | None  # all of them, with commas between, where there are several; node is the first
     slot: int | None
     started_at: float | None
     ended_at: float | None

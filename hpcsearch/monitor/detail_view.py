@@ -71,7 +71,7 @@ def _attempt(one: Attempt) -> tuple[str, ...]:
     return (
         str(one.number),
         one.state.value,
-        one.node,
+        one.nodes or one.node,
         "" if one.slot is None else str(one.slot),
         str(one.allocation),
         text.local_time(one.started_at),

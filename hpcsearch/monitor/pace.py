@@ -40,7 +40,7 @@ def until_spent(left: int, ends: Sequence[float], now: float, began_at: float) -
     """How long ``left`` evaluations take at the pace of those since ``began_at``; None when these are too few.
 
     The range spans the pace of all of them and of their latter half (a search may come to slower configurations, or
-    lose nodes), each with twice the scatter of a count of so many.
+    lose nodes), each with twice the scatter that counts of so many ends, and of so many that are left, have.
     """
     first = bisect.bisect_right(ends, began_at)
     count = len(ends) - first
@@ -48,5 +48,5 @@ def until_spent(left: int, ends: Sequence[float], now: float, began_at: float) -
         return None
     half = max(1, count // 2)
     rates = [count / (now - began_at), half / max(1e-3, now - ends[-half - 1])]
-    scatter = 1 + 2 / math.sqrt(half)
+    scatter = math.exp(2 * math.sqrt(1 / half + 1 / max(1, left)))
     return Range(left / (max(rates) * scatter), left * scatter / min(rates))

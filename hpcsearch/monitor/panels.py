@@ -111,7 +111,7 @@ def ending(picture: Picture) -> str:
     began_at = min(one.started_at or 0.0 for one in running)
     now = snapshot.taken_at
     rate = pace.per_minute(tally.ends, now, began_at)
-    told = "" if rate is None else f"{rate:.3g} a minute; "
+    told = "" if rate is None else f"{rate:.3g} a minute; " if rate >= 1 else f"{60 * rate:.3g} an hour; "
     if snapshot.max_evals is None:
         return f"{told}it goes on to the walltime's end, for there is no budget"
     left = snapshot.max_evals - tally.ended

@@ -11,7 +11,7 @@ from plotille import Canvas
 _POINTS = 500
 #: Of the worse end this share of the points is left out, so that a few outliers do not flatten all the others.
 _OUTLIERS = 0.1
-_LABEL = 9
+_LABEL = 9  # takes any number with at least one digit: -1e-123
 
 Results = Sequence[tuple[float, float]]  # (when, objective), the first first
 
@@ -31,7 +31,7 @@ def plot(results: Results, minimize: bool, width: int, height: int) -> list[str]
     for (at, value), (until, lower) in zip(steps, [*steps[1:], (right, steps[-1][1])], strict=True):
         canvas.line(at, value, until, value)
         canvas.line(until, value, until, lower)
-    labels = {0: f"{high:.4g}", rows - 1: f"{low:.4g}"}
+    labels = {0: _label(high), rows - 1: _label(low)}
     drawn = [f"{labels.get(row, ''):>{_LABEL}} {line}" for row, line in enumerate(canvas.plot().splitlines())]
     return [*drawn, _times(left, right, columns)]
 
@@ -53,11 +53,17 @@ def _shown(points: Results, best: float, minimize: bool) -> tuple[float, float]:
 
 def _span(low: float, high: float) -> tuple[float, float]:
     """Two ends that are apart: a canvas has no room between equal ones."""
-    apart = max(1e-9, abs(low) * 1e-6)
+    apart = max(1e-9, abs(low) * 1e-10)
     return (low, high) if high - low >= apart else (low - apart, high + apart)
+
+
+def _label(value: float) -> str:
+    """As many digits as there is room for."""
+    return next(text for digits in (4, 3, 2, 1) if len(text := f"{value:.{digits}g}") <= _LABEL)
 
 
 def _times(left: float, right: float, columns: int) -> str:
     form = "%H:%M" if right - left < 20 * 3600 else "%d %b %H:%M"
     begin, end = (time.strftime(form, time.localtime(at)) for at in (left, right))
-    return f"{'':{_LABEL}} {begin}{end:>{columns - len(begin)}}"
+    apart = columns - len(begin) - len(end)
+    return f"{'':{_LABEL}} " + (f"{begin}{' ' * apart}{end}" if apart > 0 else end[:columns])

@@ -43,6 +43,7 @@ KEYS_NARROW = "1-5 tables s sort r reverse Enter more l log w why c cancel ? hel
 
 HELP = """\
 1 2 3 4 5   the table: recent, running, best, failed, all
+arrows      through the table; left and right where it is wider than the screen
 s           sort by any hyperparameter, metric or column
 r           the other way round
 Enter       everything that is known of the evaluation at the cursor
@@ -50,14 +51,14 @@ l           what it prints, as it comes
 d           what the driver prints, as it comes
 w           why that evaluation failed
 W           why nothing runs, or what runs
-c           cancel: end the allocations, those that wait too; it asks first
-t           take back the allocations that wait, and let the one that runs go on; it asks first
 f           failures by error in the place of the nodes, and back
+c           cancel: end the allocations, those that wait too; it asks first
+t           take back those that wait, the one that runs goes on; it asks first
 q           leave; the search goes on
 
-What is shown is read from the workflow's database; nothing is changed there. The scheduler is asked
-as seldom as the site wants. Where the end is a range, it spans the pace of this whole allocation
-and that of its latter half.
+What is shown is read from the workflow's database; nothing is changed there.
+The scheduler is asked as seldom as the site wants. Where the end is a range,
+it spans the pace of this whole allocation and that of its latter half.
 """.splitlines()
 
 
@@ -74,6 +75,8 @@ class Monitor(App[None]):
     #tables { height: 1; text-style: bold; }
     DataTable { height: 2fr; }
     #keys { height: 1; dock: bottom; text-style: dim; }
+    Page, LogWindow, Choice { background: ansi_default; }
+    OptionList { height: 1fr; }
     Question { align: center middle; }
     #question { width: auto; max-width: 90%; height: auto; border: heavy; padding: 0 1; }
     """

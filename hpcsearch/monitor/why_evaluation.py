@@ -192,7 +192,8 @@ def _attempts(detail: Detail, explained: Attempt) -> Iterator[str]:
         when = f" {'since' if one.state is State.RUNNING else 'at'} {text.local_time(at)}" if at is not None else ""
         how = _HOW.get(one.state, one.state.value)
         said = f" ({one.error_kind})" if one.error_kind and one is not explained else ""
-        yield f"Attempt {one.number}, on node {one.node} in allocation {one.allocation}, {how}{said}{when}."
+        where = f"nodes {one.nodes.replace(',', ', ')}" if one.nodes else f"node {one.node}"
+        yield f"Attempt {one.number}, on {where} in allocation {one.allocation}, {how}{said}{when}."
 
 
 def _final(detail: Detail, last: Attempt, most: int | None, retried: bool | None) -> str:

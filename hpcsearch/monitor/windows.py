@@ -94,7 +94,8 @@ class LogWindow(ModalScreen[None]):
 
 
 def _printable(piece: bytes) -> str:
-    return "\n".join(text.printable(line) for line in piece.decode(errors="replace").replace("\r", "\n").split("\n"))
+    lines = piece.decode(errors="replace").replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    return "\n".join(text.printable(line) for line in lines)
 
 
 class Choice(ModalScreen[str | None]):
