@@ -93,6 +93,7 @@ class Monitor(App[None]):
         Binding("f", "failures", "failures"),
         Binding("question_mark,h", "help", "help"),
         Binding("q", "quit", "quit"),
+        Binding("ctrl+c", "quit", "quit", priority=True),  # from every window
     ]
 
     def __init__(self, layout: Layout, interval_s: float) -> None:
