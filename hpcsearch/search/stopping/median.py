@@ -70,4 +70,4 @@ class MedianStopper:
         curve = self._curves.pop(evaluation, None)
         if finished and curve is not None:
             for step, mean in curve.means.items():
-                self._finished.setdefault(step, TopShare(0.5)).add(mean)
+                self._finished.setdefault(step, TopShare(0.5, more=1)).add(mean)
