@@ -25,6 +25,7 @@ PAGES = (
     "docs/search.rst",
     "docs/checkpoints.rst",
     "docs/watching.rst",
+    "docs/report.rst",
 )
 
 
