@@ -1,27 +1,36 @@
-"""What a search costs: seconds of CPU for an ask and for a tell, by how much is known.
+"""What a search costs: milliseconds for an ask, and CPU for what the background does, by how much is known.
 
-For each n, results of a test function are told at once; then, each several times over: the time of the slowest and the
-median ask of one and of 64, with as many pending as there are workers, of a model-based search that works in the call,
-and in the background (where an ask answers from what is ready); the CPU time that the background takes for each
-evaluation, when one result comes and one configuration is asked for at a time; and the slowest fit.
+For each n, results of a test function are told at once; then, each several times over: the time of the median and the
+slowest ask of one and of 64, with as many pending as there are workers, of a model-based search that works in the call
+(CPU), and in the background (what the caller waits), where an ask answers from what is ready; the same asks while a
+model is being fitted beside them; and the CPU time that everything takes for each evaluation, fits included, when one
+result comes and one configuration is asked for at a time, over so many that the model is replaced several times.
 
-    python benchmarks/ask_cost.py [--sizes 100,1000,5000] [--dimensions 10] [--workers 64] [--repeats 20]
+    python benchmarks/ask_cost.py [--sizes 100,1000,5000,10000] [--dimensions 10] [--workers 64] [--repeats 20]
 """
 
 from __future__ import annotations
 
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # as the driver does for its search
+
 import argparse
+import sys
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 from common import median, table
 
 from hpcsearch.problem import HpProblem
 from hpcsearch.search import create
-from hpcsearch.search import model as models
 from hpcsearch.search.asktell import Search
+from hpcsearch.search.server import SWITCH_S
+
+#: Models that the CPU time for each evaluation is taken over.
+_MODELS = 6
 
 
 def space(dimensions: int) -> HpProblem:
@@ -68,14 +77,14 @@ def timed_ms(call: Callable[[], Any], clock: Callable[[], float] = time.perf_cou
     return 1000 * (clock() - before), result
 
 
-def asks_ms(search: Search, size: int, repeats: int) -> list[float]:
+def asks_ms(search: Search, size: int, repeats: int, clock: Callable[[], float]) -> list[float]:
     """Milliseconds of asks, each after one result, and with the background at rest."""
     found = []
     (previous,) = search.ask(1)
     for _ in range(repeats):
         search.tell([(previous, worth(previous))])
         wait(search)
-        milliseconds, asked = timed_ms(lambda: search.ask(size))
+        milliseconds, asked = timed_ms(lambda: search.ask(size), clock)
         found.append(milliseconds)
         previous = asked[0]
         wait(search)
@@ -93,35 +102,52 @@ def cycle_ms(search: Search, repeats: int) -> float:
     return timed_ms(cycles, time.process_time)[0] / repeats
 
 
-def fits_ms(search: Search, repeats: int) -> list[float]:
-    """Milliseconds of fits from no previous ones."""
-    strategy, rng = search.strategy, np.random.default_rng(0)
-    data = strategy._history.data()  # type: ignore[attr-defined]
-    encoding = strategy._setting.encoding  # type: ignore[attr-defined]
-    return [timed_ms(lambda: models.Learner(encoding, 300).learn(data, rng))[0] for _ in range(repeats)]
+def busy_asks_ms(search: Search, repeats: int) -> list[float]:
+    """Milliseconds of asks of one while models are fitted without a pause in another thread."""
+    strategy, done = search.strategy, threading.Event()
+
+    def fit() -> None:
+        while not done.is_set():
+            strategy.refit(strategy.thread_random())  # type: ignore[attr-defined]
+
+    wait(search)
+    fitting = threading.Thread(target=fit)
+    fitting.start()
+    found = []
+    for _ in range(repeats):
+        time.sleep(0.003)
+        milliseconds, _ = timed_ms(lambda: search.ask(1))
+        found.append(milliseconds)
+    done.set()
+    fitting.join()
+    wait(search)
+    return found
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sizes", default="100,1000,5000")
+    parser.add_argument("--sizes", default="100,1000,5000,10000")
     parser.add_argument("--dimensions", type=int, default=10)
     parser.add_argument("--workers", type=int, default=64)
     parser.add_argument("--repeats", type=int, default=20)
     chosen = parser.parse_args()
+    sys.setswitchinterval(SWITCH_S)
     lines = []
     for n in map(int, chosen.sizes.split(",")):
         problem = space(chosen.dimensions)
         cells: list[object] = [n]
-        for background in (False, True):
+        for background, clock in ((False, time.thread_time), (True, time.perf_counter)):
             for size in (1, 64):
-                found = asks_ms(grown(problem, n, chosen.workers, background), size, chosen.repeats)
+                found = asks_ms(grown(problem, n, chosen.workers, background), size, chosen.repeats, clock)
                 cells.append(f"{median(found):.1f} ({max(found):.1f})")
-        cells.append(f"{cycle_ms(grown(problem, n, chosen.workers, True), 2 * chosen.repeats):.1f}")
-        cells.append(f"{max(fits_ms(grown(problem, n, chosen.workers, False), 5)):.0f}")
+        found = busy_asks_ms(grown(problem, n, chosen.workers, True), chosen.repeats)
+        cells.append(f"{median(found):.1f} ({max(found):.1f})")
+        search = grown(problem, n, chosen.workers, True)
+        cells.append(f"{cycle_ms(search, max(40, _MODELS * n // 100)):.2f}")
         lines.append(cells)
     table(
         f"milliseconds, {chosen.dimensions} hyperparameters, {chosen.workers} pending: median (slowest)",
-        ["n", "ask 1", "ask 64", "background: ask 1", "ask 64", "CPU a cycle", "slowest fit"],
+        ["n", "ask 1", "ask 64", "background: ask 1", "ask 64", "ask 1 while fitting", "CPU for each"],
         lines,
     )
 

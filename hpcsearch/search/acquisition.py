@@ -74,52 +74,74 @@ def propose(
     """
     found = [pending[:0]]
     while n > 0:
-        rows = choice.whole
-        if rows is None:
-            rows = _candidates(learned, encoding, pending[-_PENDING:], choice.size, rng)
-        rows = rows[unknown(rows)]
-        if not len(rows):
+        most = min(n, _AT_ONCE)
+        field = _field(learned, encoding, pending[-_PENDING:], unknown, choice, most, rng)
+        chosen = field.rows[_choose(field, learned, encoding, most, choice.kappa, rng)]
+        if not len(chosen):
             break
-        most = min(n, _AT_ONCE, len(rows))
-        chosen = rows[_choose(learned, encoding, rows, pending[-_PENDING:], most, choice.kappa, rng)]
         found.append(chosen)
         pending = np.concatenate([pending, chosen])
         n -= len(chosen)
     return np.concatenate(found)
 
 
-def _candidates(learned: Learned, encoding: Encoding, pending: Array, size: int, rng: np.random.Generator) -> Array:
+@dataclass(frozen=True)
+class _Field:
+    """Candidates, the logarithm of each one's chance to succeed, and what is expected of them if they do."""
+
+    rows: Array
+    success: Array
+    prediction: Prediction | None
+
+
+def _field(
+    learned: Learned,
+    encoding: Encoding,
+    pending: Array,
+    unknown: Callable[[Array], Mask],
+    choice: Choice,
+    room: int,
+    rng: np.random.Generator,
+) -> _Field:
     """Rows from everywhere and near the best known ones, and more of them near the most promising of these."""
     steps = _steps(learned, encoding)
-    scouts = candidates(encoding, learned.best, steps, size - int(_REFINED * size), rng)
-    if learned.objective is None or not len(scouts) or not encoding.columns:
-        return scouts
-    features = encoding.features(scouts)
-    prediction = learned.objective.predict(features, encoding.features(pending))
+    more = int(_REFINED * choice.size)
+    rows = candidates(encoding, learned.best, steps, choice.size - more, rng) if choice.whole is None else choice.whole
+    rows = rows[unknown(rows)]
+    features = encoding.features(rows)
+    success = _log_success(learned, features)
+    if learned.objective is None:
+        return _Field(rows, success, None)
+    under_way = learned.objective.given(encoding.features(pending))
+    prediction = under_way.predict(features, room)
+    if choice.whole is not None or not len(rows) or not encoding.columns:
+        return _Field(rows, success, prediction)
     best = float(learned.objective.smoothed.max())
-    worth = _log_success(learned, features) + log_expected_improvement(prediction.mean, prediction.spread, best)
-    centres = scouts[np.argsort(-worth, kind="stable")[:_PROMISING]]
-    return np.concatenate([scouts, near(encoding, centres, _NARROWED * steps, int(_REFINED * size), rng)])
+    worth = success + log_expected_improvement(prediction.mean, prediction.spread, best)
+    centres = rows[np.argsort(-worth, kind="stable")[:_PROMISING]]
+    close = near(encoding, centres, _NARROWED * steps, more, rng)
+    close = close[unknown(np.concatenate([rows, close]))[len(rows) :]]
+    features = encoding.features(close)
+    return _Field(
+        np.concatenate([rows, close]),
+        np.concatenate([success, _log_success(learned, features)]),
+        prediction.joined(under_way.predict(features, room)),
+    )
 
 
 def _choose(
-    learned: Learned, encoding: Encoding, rows: Array, pending: Array, n: int, kappa: float, rng: np.random.Generator
+    field: _Field, learned: Learned, encoding: Encoding, n: int, kappa: float, rng: np.random.Generator
 ) -> list[int]:
-    features, under_way = encoding.features(rows), encoding.features(pending)
-    success = _log_success(learned, features)
-    objective = learned.objective
-    prediction = objective.predict(features, under_way, n) if objective is not None else None
-    best = float(objective.smoothed.max()) if objective is not None else 0.0
-    free = np.ones(len(rows), dtype=np.bool_)
+    prediction = field.prediction
+    best = float(learned.objective.smoothed.max()) if learned.objective is not None else 0.0
+    free = np.ones(len(field.rows), dtype=np.bool_)
     order: list[int] = []
-    for _ in range(n):
-        worth = success
+    while len(order) < min(n, len(free)):
+        worth = field.success
         if prediction is not None:
-            worth = success + _log_worth(prediction, best, learned.floor, kappa, rng)
-        allowed = free & _away(encoding, rows, learned.best, rng) if rng.random() < _AWAY else free
+            worth = worth + _log_worth(prediction, best, learned.floor, kappa, rng)
+        allowed = free & _away(encoding, field.rows, learned.best, rng) if rng.random() < _AWAY else free
         chosen = int(np.argmax(np.where(allowed if allowed.any() else free, worth, -np.inf)))
-        if not free[chosen]:
-            break
         order.append(chosen)
         free[chosen] = False
         if prediction is not None:

@@ -131,31 +131,47 @@ class Process:
 
     def __init__(self, features: Array, groups: Groups, targets: Array, shape: Shape) -> None:
         self.shape = shape
-        self._scales = 1.0 / shape.lengths[groups]
-        self._points = features * self._scales
-        self._factor = _cholesky(self._covariance(self._points, self._points), shape.noise)
-        self._pull = _solve(self._factor, _solve(self._factor, targets), trans=1)
+        self.scales = 1.0 / shape.lengths[groups]
+        self.points = features * self.scales
+        self.factor = _cholesky(covariance(self.points, self.points, shape.signal), shape.noise)
+        self.pull = _solve(self.factor, _solve(self.factor, targets), trans=1)
         #: The expected objective at each point of the data, without its noise.
-        self.smoothed: Array = targets - (shape.noise + _JITTER) * self._pull
+        self.smoothed: Array = targets - (shape.noise + _JITTER) * self.pull
 
     def predict(self, features: Array, pending: Array, room: int = 0) -> Prediction:
         """Predicts candidates, with the rows of ``pending`` (features too) under way and ``room`` more to be placed."""
-        candidates = features * self._scales
-        across = self._covariance(self._points, candidates)
-        mean = self._pull @ across
-        known = _solve(self._factor, across)
-        parts = np.empty((len(known) + len(pending) + room, len(features)))
+        return self.given(pending).predict(features, room)
+
+    def given(self, pending: Array) -> Conditioned:
+        """The same process with these rows of features under way."""
+        return Conditioned(self, pending)
+
+
+class Conditioned:
+    """A process with some points under way, whose results are expected to be as predicted."""
+
+    def __init__(self, process: Process, pending: Array) -> None:
+        self._process = process
+        self._placed = pending * process.scales
+        self._of_placed = _solve(process.factor, self._covariance(process.points, self._placed))
+        left = self._covariance(self._placed, self._placed) - self._of_placed.T @ self._of_placed
+        self._factor = _cholesky(left, process.shape.noise)
+
+    def predict(self, features: Array, room: int = 0) -> Prediction:
+        """Predicts candidates, with ``room`` for so many of them to be placed."""
+        process, candidates = self._process, features * self._process.scales
+        across = self._covariance(process.points, candidates)
+        known = _solve(process.factor, across)
+        used = len(known) + len(self._placed)
+        parts = np.empty((used + room, len(features)))
         parts[: len(known)] = known
-        if len(pending):
-            placed = pending * self._scales
-            of_placed = _solve(self._factor, self._covariance(self._points, placed))
-            factor = _cholesky(self._covariance(placed, placed) - of_placed.T @ of_placed, self.shape.noise)
-            left = self._covariance(placed, candidates) - of_placed.T @ known
-            parts[len(known) : len(known) + len(pending)] = _solve(factor, left)
-        return Prediction(self, candidates, mean, parts, len(known) + len(pending))
+        if len(self._placed):
+            left = self._covariance(self._placed, candidates) - self._of_placed.T @ known
+            parts[len(known) : used] = _solve(self._factor, left)
+        return Prediction(process.shape, candidates, process.pull @ across, parts, used)
 
     def _covariance(self, a: Array, b: Array) -> Array:
-        return covariance(a, b, self.shape.signal)
+        return covariance(a, b, self._process.shape.signal)
 
 
 def covariance(a: Array, b: Array, signal: float) -> Array:
@@ -181,14 +197,20 @@ class Prediction:
         mean: the expected objective of each. That of what is pending is taken to come true, so placing leaves it as is.
     """
 
-    def __init__(self, process: Process, candidates: Array, mean: Array, parts: Array, used: int) -> None:
+    def __init__(self, shape: Shape, candidates: Array, mean: Array, parts: Array, used: int) -> None:
         self.mean = mean
-        self._shape = process.shape
+        self._shape = shape
         self._candidates = candidates
         self._parts = parts  # the columns' squares sum up to the variance that data and pending points have explained
         self._used = used
         explained = np.einsum("ij,ij->j", parts[:used], parts[:used])
-        self._variance = np.maximum(process.shape.signal - explained, 0.0)
+        self._variance = np.maximum(shape.signal - explained, 0.0)
+
+    def joined(self, other: Prediction) -> Prediction:
+        """Of the candidates of both, which are of the same process and have none placed yet."""
+        candidates = np.concatenate([self._candidates, other._candidates])
+        parts, mean = np.hstack([self._parts, other._parts]), np.concatenate([self.mean, other.mean])
+        return Prediction(self._shape, candidates, mean, parts, self._used)
 
     @property
     def spread(self) -> Array:

@@ -92,6 +92,9 @@ class Server:
         return self._search
 
 
+#: How long a model that is being fitted may keep the interpreter from answering (seconds).
+SWITCH_S = 0.0005
+
 _HANDLERS: Mapping[str, Callable[[Server, Message], Reply | None]] = {
     "start": Server.start,
     "pending": Server.pending,
@@ -104,6 +107,7 @@ def main() -> int:
     """Serves until standard input ends; returns the exit code."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # the driver hears them, and closes the conversation in its time
+    sys.setswitchinterval(SWITCH_S)
     driver, server = standard_channel(), Server()
     try:
         while True:
