@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from hpcsearch.evaluation import Resources
     from hpcsearch.problem import HpProblem
     from hpcsearch.program import Command, command
+    from hpcsearch.runfunction import resources
     from hpcsearch.submission import submit
     from hpcsearch.worker.context import artifact, evaluation, log, num_gpus, report, save_array, world
     from hpcsearch.workflow import open_workflow
@@ -37,6 +38,7 @@ __all__ = [
     "num_gpus",
     "open_workflow",
     "report",
+    "resources",
     "save_array",
     "should_stop",
     "submit",
@@ -57,6 +59,7 @@ _HOMES = {
     "num_gpus": "hpcsearch.worker.context",
     "open_workflow": "hpcsearch.workflow",
     "report": "hpcsearch.worker.context",
+    "resources": "hpcsearch.runfunction",
     "save_array": "hpcsearch.worker.context",
     "should_stop": "hpcsearch.worker.context",
     "submit": "hpcsearch.submission",

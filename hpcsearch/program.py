@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from hpcsearch.errors import HpcsearchError, LoadError, UsageError
-from hpcsearch.evaluation import Configuration, Result
-from hpcsearch.runfunction import as_run_function, normalise
+from hpcsearch.evaluation import Configuration, Resources, Result
+from hpcsearch.runfunction import as_run_function, needed_by, normalise
 
 LAUNCHERS = ("mpi", "none")
 
@@ -154,6 +154,33 @@ def as_commands(function: Any, names: Sequence[str] | None = None) -> Callable[[
         return answer
 
     return commanded
+
+
+def resources_of(
+    run: Any, names: Sequence[str] | None, configuration: Configuration, default: Resources
+) -> tuple[Resources, dict[str, Any] | None]:
+    """What an evaluation needs, by its run function's own word, and the program that it is, if it is one.
+
+    Raises:
+        HpcsearchError: the run function says something that cannot be meant.
+    """
+    needed = needed_by(run, configuration, default)
+    if not is_command(run):
+        return needed, None
+    wanted = as_commands(run, names)(configuration)
+    own = {_RESOURCES[name]: getattr(wanted, name) for name in _RESOURCES if getattr(wanted, name) is not None}
+    if wanted.launcher == "none":
+        own = {**own, "ranks_per_node": 1}
+    return dataclasses.replace(needed, **own), dataclasses.asdict(wanted)
+
+
+#: A command's word for what it needs -> that of ``Resources``.
+_RESOURCES: Mapping[str, str] = {
+    "nodes": "nodes",
+    "ranks_per_node": "ranks_per_node",
+    "threads_per_rank": "cores",
+    "gpus_per_rank": "gpus",
+}
 
 
 def argv_of(

@@ -5,6 +5,7 @@ This module is imported on every node, so it uses the standard library alone.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import math
 import reprlib
@@ -23,9 +24,9 @@ __all__ = [
     "failure_from",
     "is_sized",
     "load",
+    "needed_by",
     "normalise",
     "resources",
-    "resources_of",
 ]
 
 RunFunction = Callable[[Configuration], Any]
@@ -44,7 +45,7 @@ class BadResultError(HpcsearchError):
     """A run function returned something that is no objective."""
 
 
-def as_run_function(obj: Any, names: Collection[str] | None = None) -> RunFunction:
+def as_run_function(obj: Any, names: Collection[str] | None = None, comm: Any = None) -> RunFunction:
     """Checks that ``obj`` can be called with a configuration, and returns a function that takes it as one dict.
 
     With the ``names`` of the hyperparameters: a function that asks for one of them by name gets them as keywords and
@@ -54,12 +55,15 @@ def as_run_function(obj: Any, names: Collection[str] | None = None) -> RunFuncti
     Without ``names``: the dict, where the function can be called with one positional argument, otherwise keywords. One
     that needs no argument but takes several (``run(lr=0.1, units=10)``) gets keywords.
 
+    With a communicator ``comm``, a function that has a parameter of that name gets it as a keyword.
+
     Raises:
         LoadError: not callable, or a signature that cannot be called so.
     """
     if not callable(obj) or inspect.isclass(obj) or inspect.iscoroutinefunction(obj):
         kind = "an async function" if inspect.iscoroutinefunction(obj) else _shown(obj)
         raise LoadError(f"the run function is {kind}, not a function that returns an objective", _RUN_FORMS)
+    obj = _with_communicator(obj, comm)
     try:
         signature = inspect.signature(obj)
     except (ValueError, TypeError):  # some functions of C extensions have none
@@ -135,19 +139,35 @@ def is_sized(run: Any) -> bool:
     return hasattr(run, _SIZER)
 
 
-def resources_of(run: Any, configuration: Configuration, default: Resources) -> tuple[Resources, None]:
-    """What an evaluation needs.
+def needed_by(run: Any, configuration: Configuration, default: Resources) -> Resources:
+    """What an evaluation needs: ``default`` where the run function does not say.
 
     Raises:
         BadResultError: the run function says something else than Resources.
     """
     if not is_sized(run):
-        return default, None
+        return default
     needed = getattr(run, _SIZER)(dict(configuration))
     if not isinstance(needed, Resources):
         message = f"the run function's resources are {_shown(needed)}, not Resources"
         raise BadResultError(message, "return hpcsearch.Resources(nodes=..., ranks_per_node=..., cores=..., gpus=...)")
-    return needed, None
+    return needed
+
+
+def _with_communicator(obj: Callable[..., Any], comm: Any) -> Callable[..., Any]:
+    """The same without its parameter ``comm``, where it has one and there is a communicator for it."""
+    try:
+        parameters = inspect.signature(obj).parameters
+    except (ValueError, TypeError):
+        return obj
+    if "comm" not in parameters:
+        return obj
+    if comm is not None:
+        return functools.partial(obj, comm=comm)
+    if parameters["comm"].default is inspect.Parameter.empty:
+        message = f"the run function {getattr(obj, '__name__', 'run')} takes a communicator, and there is none"
+        raise LoadError(message, "submit with -j mpi, or give it a default: comm=None")
+    return obj
 
 
 def _as_is(obj: Callable[..., Any]) -> RunFunction:

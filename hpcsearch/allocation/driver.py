@@ -140,6 +140,12 @@ class Driver:
         if number in (signal.SIGTERM, signal.SIGINT):
             self.terminating()
 
+    def unable(self, reason: str) -> None:
+        self._error = AllocationError(reason)
+        if self._under_way is None:
+            self._clock.shorten(OPENING_PATIENCE_S)
+        self._drain(reason)
+
     def terminating(self) -> None:
         if self._under_way is not None:
             self._under_way.terminating = True

@@ -71,6 +71,9 @@ class Listener(Protocol):
     def node_emptied(self, name: str) -> None:
         """Everything on a node has ended, its agent included, as ``Executor.empty`` asked for."""
 
+    def unable(self, reason: str) -> None:
+        """No evaluation can be started in this allocation."""
+
     def terminating(self) -> None:
         """Somebody else is ending this allocation."""
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from hpcsearch.allocation.agents import Agents
 from hpcsearch.allocation.executor import Executor, Listener
 from hpcsearch.allocation.launch import Host
+from hpcsearch.allocation.launches import LaunchExecutor
 from hpcsearch.allocation.loop import Loop
 from hpcsearch.allocation.nodes import Placement
 from hpcsearch.allocation.plan import Plan
@@ -29,13 +30,17 @@ class Executors:
     def __init__(self, loop: Loop, plan: Plan, hosts: Sequence[Host], time_left_s: float, listener: Listener) -> None:
         self._agents = Agents(loop, plan, hosts, time_left_s, listener)
         self._slots: Executor = SlotExecutor(self._agents, listener)
-        self._ranks: Executor | None = None
+        #: What runs those that are not single processes in a slot.
+        self._main: Executor = self._slots
         if plan.data_parallel is not None:
-            self._ranks = RanksExecutor(loop, plan, self._agents, listener)
-        self._all: tuple[Executor, ...] = tuple(way for way in (self._slots, self._ranks) if way is not None)
+            self._main = RanksExecutor(loop, plan, self._agents, listener)
+        elif plan.job_mode == "mpi":
+            self._main = LaunchExecutor(loop, plan, self._agents, time_left_s, listener)
+        self._all = (self._slots,) if self._main is self._slots else (self._slots, self._main)
 
-    def _way(self, _evaluation: Evaluation) -> Executor:
-        return self._ranks or self._slots
+    def _way(self, evaluation: Evaluation) -> Executor:
+        program = evaluation.program
+        return self._slots if program is not None and program["launcher"] == "none" else self._main
 
     def start(self, evaluation: Evaluation, placement: Placement) -> None:
         self._way(evaluation).start(evaluation, placement)

@@ -118,10 +118,10 @@ def _openmpi(host: str, shell: str) -> list[str]:
     alone = ["--mca", "plm", "^tm", "--mca", "ras", "^tm"]
     root = ["--allow-run-as-root"] if os.geteuid() == 0 else []
     fixed = [*through, *alone, *root, "--host", host, "-n", "1", "--bind-to", "none"]
-    return [*fixed, *_exports(_for_other_nodes(os.environ))]
+    return [*fixed, *exports(for_other_nodes(os.environ))]
 
 
-def _exports(environment: Mapping[str, str]) -> list[str]:
+def exports(environment: Mapping[str, str]) -> list[str]:
     """Open MPI gives processes on other nodes only those variables that it is told to; PBS's own it must not."""
     names = (name for name in environment if re.fullmatch(r"\w+", name) and not name.startswith(("OMPI_", "PBS_")))
     return [word for name in sorted(names) for word in ("-x", name)]
@@ -168,10 +168,10 @@ def is_launched(argv: Sequence[str], launch: Launch) -> bool:
 
 def environment_for(argv: Sequence[str], launch: Launch) -> dict[str, str] | None:
     """The environment of the agent's command; None for the driver's own."""
-    return _for_other_nodes(os.environ) if is_launched(argv, launch) else None
+    return for_other_nodes(os.environ) if is_launched(argv, launch) else None
 
 
-def _for_other_nodes(environment: Mapping[str, str]) -> dict[str, str]:
+def for_other_nodes(environment: Mapping[str, str]) -> dict[str, str]:
     """Without the variables that name GPUs of this node: mpiexec would hand them on to the agent's."""
     return {
         name: value

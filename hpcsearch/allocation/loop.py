@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-Callback = Callable[[], None]
+Callback = Callable[[], object]
 
 #: Rows come and go by the thousand, and none of them in circles: Python need not look for circles as often as it does.
 GARBAGE_THRESHOLD = 50_000

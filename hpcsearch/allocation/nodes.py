@@ -63,7 +63,7 @@ def plan_slots(cores: Sequence[Sequence[int]], gpus: Sequence[str], slots: int, 
         AllocationError: there are fewer CPUs than slots, and sharing them was not asked for.
     """
     shared = bool(gpus) and len(gpus) < slots
-    gpu_parts = [[gpus[slot * len(gpus) // slots]] for slot in range(slots)] if shared else _divide(gpus, slots)
+    gpu_parts = [[gpus[slot * len(gpus) // slots]] for slot in range(slots)] if shared else divide(gpus, slots)
     if not bind:
         everything = tuple(cpu for core in cores for cpu in core)
         threads = max(1, len(cores) // slots)
@@ -76,11 +76,12 @@ def plan_slots(cores: Sequence[Sequence[int]], gpus: Sequence[str], slots: int, 
         )
     return [
         Share(tuple(cpu for unit in units for cpu in unit), len(units), tuple(gpus), bound=True)
-        for units, gpus in zip(_divide(units, slots), gpu_parts, strict=True)
+        for units, gpus in zip(divide(units, slots), gpu_parts, strict=True)
     ]
 
 
-def _divide(items: Sequence[Item], parts: int) -> list[Sequence[Item]]:
+def divide(items: Sequence[Item], parts: int) -> list[Sequence[Item]]:
+    """Splits into so many parts, in order, of which the first ones have one more where it does not come out even."""
     size, rest = divmod(len(items), parts)
     starts = [part * size + min(part, rest) for part in range(parts + 1)]
     return [items[starts[part] : starts[part + 1]] for part in range(parts)]

@@ -21,7 +21,7 @@ OUTPUT_LIMIT_BYTES = 10_000_000
 
 @dataclass(frozen=True)
 class Launch:
-    """How the driver starts an agent on a node: ``kind`` names the launcher, ``arguments`` go behind its own.
+    """How an agent or an evaluation's ranks are started: ``kind`` names the launcher, ``arguments`` go behind its own.
 
     ``program`` is the launcher's command, where it has a name of its own.
     """
@@ -46,6 +46,9 @@ class Plan:
     nodes: int
     walltime_s: float
     launch: Launch = Launch()
+    mpi: Launch = Launch()  # what starts the ranks of an evaluation
+    launches_per_s: float = 0.0  # that the scheduler takes; 0: as many as there are
+    max_launches: int = 0  # steps that the scheduler takes in one allocation; 0: unknown
     release: bool = False  # whether idle nodes are given back early
     gpu_variable: str = "CUDA_VISIBLE_DEVICES"
     cores: int = 0  # that the site says an agent has on each node, at least; 0: unknown
@@ -111,12 +114,15 @@ class Plan:
         """
         try:
             values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            launch = values.pop("launch")
             for name in ("names", "spares", "reserved_cores", "gpu_order"):
                 values[name] = tuple(values[name])
-            return cls(launch=Launch(launch["kind"], tuple(launch["arguments"]), launch["program"]), **values)
+            return cls(launch=_launch(values.pop("launch")), mpi=_launch(values.pop("mpi")), **values)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise AllocationError(
                 f"The orders of this allocation, {path}, cannot be read: {error}.",
                 "Start another allocation with 'hpcsearch resume'.",
             ) from None
+
+
+def _launch(values: Mapping[str, Any]) -> Launch:
+    return Launch(values["kind"], tuple(values["arguments"]), values["program"])

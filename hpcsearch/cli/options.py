@@ -164,7 +164,7 @@ _RUNNING: tuple[tuple[tuple[str, ...], dict[str, Any], str], ...] = (
     (
         ("--job-mode", "-j"),
         {"type": click.Choice(["serial", "mpi"])},
-        "serial: evaluations are single processes that share nodes; mpi: comes with a later version.",
+        "serial: evaluations are single processes that share nodes; mpi: each is an MPI launch of its own.",
     ),
     (
         ("--site",),
@@ -177,6 +177,18 @@ _RUNNING: tuple[tuple[tuple[str, ...], dict[str, Any], str], ...] = (
         "Submit K allocations that follow each other, each of which goes on where the one before ended.",
     ),
     (("--evals-per-node",), {"type": int, "metavar": "K"}, "How many evaluations run on a node at once."),
+    (("--nodes-per-eval",), {"type": int, "metavar": "M"}, "How many nodes each evaluation has."),
+    (("--ranks-per-node",), {"type": int, "metavar": "R"}, "How many ranks an evaluation has on each of its nodes."),
+    (
+        ("--threads-per-rank",),
+        {"type": int, "metavar": "T"},
+        "How many cores each rank has.",
+    ),
+    (
+        ("--gpus-per-rank",),
+        {"type": int, "metavar": "G"},
+        "How many GPUs each rank has.",
+    ),
     (("--max-evals",), {"type": int, "metavar": "N"}, "The budget: how many configurations are evaluated."),
     (
         ("--max-success",),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from typing import Any
 
 from hpcsearch.errors import LimitError, UsageError
 from hpcsearch.sites.duration import format_duration
@@ -63,6 +65,27 @@ def check_slots(site: Site, queue_name: str, evals_per_node: int, bind: bool) ->
             f"a node of {site.name} has {cpus}",
             f"Type --evals-per-node {cpus}, or let evaluations share CPUs with --no-bind.",
         )
+
+
+def check_ranks(site: Site, queue_name: str, asked: Mapping[str, Any]) -> None:
+    """Raises LimitError when a node has fewer cores or GPUs than an evaluation's ranks there are to have.
+
+    Args:
+        site: the machine.
+        queue_name: its queue.
+        asked: ``ranks_per_node``, ``threads_per_rank``, ``gpus_per_rank``.
+    """
+    shape = site.node_of(site.queue(queue_name))
+    cores = shape.cores - len(shape.reserved_cores) if shape.cores else 0
+    ranks = asked["ranks_per_node"]
+    for option, name, has in (("threads_per_rank", "cores", cores), ("gpus_per_rank", "GPUs", shape.gpus)):
+        wanted = ranks * asked[option]
+        if has and wanted > has:
+            raise LimitError(
+                f"{ranks} rank{'s' * (ranks != 1)} with {asked[option]} {name} each need {wanted} {name}; "
+                f"a node of {site.name} has {has}",
+                f"Ask for fewer with --ranks-per-node or --{option.replace('_', '-')}.",
+            )
 
 
 def _jobs(count: int) -> str:

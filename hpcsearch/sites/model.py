@@ -19,6 +19,7 @@ DURATION: Final[Mapping[str, bool]] = {"duration": True}
 
 SchedulerName = Literal["slurm", "pbs", "local"]
 LauncherKind = Literal["none", "srun", "pals", "hydra", "openmpi", "tm", "auto"]
+MpiLauncherKind = Literal["", "srun", "pals", "hydra", "openmpi", "auto"]
 GpuVariable = Literal["", "CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ZE_AFFINITY_MASK"]
 
 
@@ -43,7 +44,13 @@ class Launcher:
     kind: LauncherKind = "none"
     program: str = ""
     agent_arguments: tuple[str, ...] = ()
+    #: What starts the ranks of an evaluation in job mode mpi, where that is another launcher than the agents'.
+    mpi_kind: MpiLauncherKind = ""
+    mpi_program: str = ""
     mpi_arguments: tuple[str, ...] = ()
+    #: Launches that the scheduler takes in a second, and in one allocation (MaxStepCount). 0: no limit is known.
+    launches_per_s: float = 0.0
+    max_launches: int = 0
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from hpcsearch.submission.creating import Orders, created, moved
 from hpcsearch.submission.names import look_up
 from hpcsearch.submission.request import Request
 from hpcsearch.submission.size import Confirm, announce_size, confirm_size
-from hpcsearch.submission.smoke import on_the_spot, refuse_impossible, try_out
+from hpcsearch.submission.smoke import refuse_impossible, tried_here, try_out
 from hpcsearch.submission.steps import Steps
 from hpcsearch.submission.stopping import located, refuse_stopper
 from hpcsearch.submission.validation import Checked, Validation
@@ -119,7 +119,7 @@ def submit_request(request: Request, steps: Steps, confirm: Confirm | None = Non
     orders, checked = _orders(request, layout, site, steps)
     first = orders.request(1)  # which is refused where a path cannot be written down
     confirm_size(request, checked.planned, confirm)
-    if request.smoke and on_the_spot(site):
+    if request.smoke and tried_here(request, site):
         try_out(request, checked, orders.cwd, steps)
     with contextlib.ExitStack() as undo:
         with steps.step("Creating workflow database"):
@@ -151,7 +151,11 @@ def _orders(request: Request, layout: Layout, site: Site, steps: Steps) -> tuple
     cwd = Path.cwd()
     checked = validate(request, cwd, steps)
     announce_size(request, checked.planned, steps)
-    own = {"smoke": request.smoke and not on_the_spot(site), "stopper": located(request.stopper, cwd)}
+    own = {
+        "smoke": request.smoke and not tried_here(request, site),
+        "stopper": located(request.stopper, cwd),
+        "sized": checked.sized,
+    }
     facts = {**vars(request), **own}
     return Orders(layout, site, moved(checked, request, layout).run, checked.names, cwd, facts), checked
 
@@ -171,6 +175,7 @@ def refuse_early(request: Request) -> tuple[Layout, Site]:
     site = find_site(request.site, queue=request.queue)
     limits.check_request(site, request.queue, request.nodes, request.walltime_s, request.account)
     limits.check_slots(site, request.queue, request.evals_per_node, request.bind)
+    limits.check_ranks(site, request.queue, vars(request))
     check_chain(site, request.queue, request.chain)
     refuse_impossible(request, site)
     return layout, site
@@ -192,15 +197,16 @@ def validate(request: Request, cwd: Path, steps: Steps) -> Checked:
                 importlib.import_module(module)
             known = children.problem()
         with steps.step("Validating run"):
-            run_reference = children.run()["reference"]
+            run = children.run()
     return Checked(
         known["reference"],
-        run_reference,
+        run["reference"],
         tuple(known["names"]),
         known["minimize"],
         tuple(known["design"]),
         tuple(known["spares"]),
         known["planned"],
+        run["sized"],
     )
 
 

@@ -87,15 +87,17 @@ def check_run(arguments: Mapping[str, Any]) -> Answer:
     Raises:
         LoadError: it cannot be loaded, or cannot be called with the hyperparameters.
     """
+    from hpcsearch.program import is_command
     from hpcsearch.reference import Reference, load
-    from hpcsearch.runfunction import as_run_function
+    from hpcsearch.runfunction import as_run_function, is_sized
 
     reference = Reference.parse(arguments["reference"], "run", Path(arguments["cwd"]))
     loaded = load(reference)
     line = sys.stdin.readline()
     if line:  # none when the problem was refused: then the run function alone is in question
-        as_run_function(loaded, json.loads(line))
-    return {"reference": str(reference)}
+        communicator = object() if arguments["mpi"] else None
+        as_run_function(loaded, json.loads(line), communicator)
+    return {"reference": str(reference), "sized": is_sized(loaded) or is_command(loaded)}
 
 
 def try_out(arguments: Mapping[str, Any]) -> Answer:

@@ -28,6 +28,11 @@ LEASE_PERIOD_S = 10.0
 #: What an allocation takes over from the one before unless told otherwise; the rest of its facts are in its own row.
 SETTINGS = (
     "evals_per_node",
+    "nodes_per_eval",
+    "ranks_per_node",
+    "threads_per_rank",
+    "gpus_per_rank",
+    "sized",
     "eval_timeout_s",
     "max_success",
     "max_attempts",
@@ -79,6 +84,13 @@ class Orders:
             nodes=facts["nodes"],
             walltime_s=facts["walltime_s"],
             launch=Launch(site.launcher.kind, site.launcher.agent_arguments, site.launcher.program),
+            mpi=Launch(
+                site.launcher.mpi_kind or site.launcher.kind,
+                site.launcher.mpi_arguments,
+                site.launcher.mpi_program or site.launcher.program,
+            ),
+            launches_per_s=site.launcher.launches_per_s,
+            max_launches=site.launcher.max_launches,
             release=site.release != "none",
             cores=queue.cpus_per_node // node.threads_per_core or max(0, node.cores - len(node.reserved_cores)),
             reserved_cores=node.reserved_cores,

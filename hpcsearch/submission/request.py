@@ -41,6 +41,10 @@ class Request:
     account: str
     job_mode: str = "serial"
     evals_per_node: int = 1
+    nodes_per_eval: int = 1
+    ranks_per_node: int = 1
+    threads_per_rank: int = 0
+    gpus_per_rank: int = 0
     max_evals: int | None = None
     max_success: int | None = None
     search: str = "ambs"
@@ -67,6 +71,11 @@ class Request:
     yes: bool = False
     source: str | None = None
 
+    @property
+    def at_once(self) -> int:
+        """How many evaluations run at the same time."""
+        return self.nodes // self.nodes_per_eval if self.nodes_per_eval > 1 else self.nodes * self.evals_per_node
+
     def check(self) -> None:
         """Raises UsageError for a value that cannot be meant, whatever the machine."""
         check_name(self.workflow)
@@ -80,15 +89,38 @@ def check_run_settings(values: Mapping[str, Any]) -> None:
         if value is not None and not test(value):
             raise UsageError(f"{name.replace('_', '-')} {value!r} {wrong}", hint)
     Metric.parse(values.get("stopper_metric"))
-    if values.get("job_mode") == "mpi":
+    _check_ranks(values)
+
+
+def _check_ranks(values: Mapping[str, Any]) -> None:
+    """Several ranks are for those who start several; several nodes are had whole, and no more than there are."""
+    nodes, nodes_per_eval = values.get("nodes"), values.get("nodes_per_eval") or 1
+    if nodes is not None and nodes_per_eval > nodes:
         raise UsageError(
-            "job mode mpi comes with a later version; this one runs each evaluation as a single process.",
-            "Type -j serial; --evals-per-node says how many evaluations share a node.",
+            f"nodes-per-eval {nodes_per_eval} is more than the {nodes} node{'s' * (nodes != 1)} of the allocation.",
+            f"Type -n {nodes_per_eval} or more, or --nodes-per-eval {nodes} or less.",
+        )
+    if nodes_per_eval > 1 and (values.get("evals_per_node") or 1) > 1:
+        raise UsageError(
+            f"nodes-per-eval {nodes_per_eval} and evals-per-node {values['evals_per_node']} exclude each other: an "
+            "evaluation on several nodes has all of each.",
+            "Leave out one of them.",
+        )
+    ranks = [name for name in ("nodes_per_eval", "ranks_per_node") if (values.get(name) or 1) > 1]
+    if ranks and values.get("job_mode") == "serial" and not values.get("data_parallel"):
+        option = ranks[0].replace("_", "-")
+        raise UsageError(
+            f"{option} {values[ranks[0]]} has no meaning in job mode serial, where each evaluation is one process.",
+            "Type -j mpi for evaluations that are MPI programs, or --data-parallel for ranks without MPI.",
         )
 
 
 def _at_least_one(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _none_or_more(value: Any) -> bool:
+    return value == 0 or _at_least_one(value)
 
 
 def _reuse(value: Any) -> bool:
@@ -102,6 +134,10 @@ _RULES: tuple[_Rule, ...] = (
     ("walltime_s", lambda value: value > 0, "is no walltime in seconds.", "Type -t 30 (minutes) or -t 1:30:00."),
     ("job_mode", lambda value: value in JOB_MODES, "is no job mode.", f"Type -j {' or -j '.join(JOB_MODES)}."),
     ("evals_per_node", _at_least_one, "is no number of evaluations.", "Type --evals-per-node 1 or more."),
+    ("nodes_per_eval", _at_least_one, "is no number of nodes.", "Type --nodes-per-eval 1 or more."),
+    ("ranks_per_node", _at_least_one, "is no number of ranks.", "Type --ranks-per-node 1 or more."),
+    ("threads_per_rank", _none_or_more, "is no number of threads.", "Type --threads-per-rank 1 or more."),
+    ("gpus_per_rank", _none_or_more, "is no number of GPUs.", "Type --gpus-per-rank 1 or more."),
     ("max_evals", _at_least_one, "is no number of evaluations.", "Type --max-evals 1 or more, or leave it out."),
     ("max_success", _at_least_one, "is no number of evaluations.", "Type --max-success 1 or more, or leave it out."),
     ("max_attempts", _at_least_one, "is no number of attempts.", "Type --max-attempts 1 or more; 3 are usual."),

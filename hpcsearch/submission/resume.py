@@ -55,6 +55,10 @@ class Changes:
     max_attempts: int | None = None
     retry_failed: bool | None = None
     evals_per_node: int | None = None
+    nodes_per_eval: int | None = None
+    ranks_per_node: int | None = None
+    threads_per_rank: int | None = None
+    gpus_per_rank: int | None = None
     eval_timeout_s: float | None = None
     resumable: bool | None = None
     slot_reuse: str | None = None
@@ -91,9 +95,11 @@ def resume(layout: Layout, changes: Changes, steps: Steps) -> Submitted:
     last = allocations[-1] if allocations else {}
     wanted = {**before, **last, **changed}
     wanted["walltime_s"] = int(wanted["walltime_s"])
+    check_run_settings({**wanted, "chain": changes.chain})  # what is new may not go with what was
     site = find_site(wanted["site"], queue=wanted["queue"], workflow=layout.root)
     limits.check_request(site, wanted["queue"], wanted["nodes"], wanted["walltime_s"], wanted["account"])
     limits.check_slots(site, wanted["queue"], wanted["evals_per_node"], wanted["bind"])
+    limits.check_ranks(site, wanted["queue"], wanted)
     chain = changes.chain or 1
     check_chain(site, wanted["queue"], chain)
     names = tuple(json.loads(workflow["names"]))

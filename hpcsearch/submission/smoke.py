@@ -20,14 +20,14 @@ from hpcsearch.submission.validation import Checked
 _SHOWN_LINES = 40
 
 
-def on_the_spot(site: Site) -> bool:
-    """Whether what is submitted runs on this machine, so that it can be tried out here."""
-    return site.scheduler == "local"
+def tried_here(request: Request, site: Site) -> bool:
+    """Whether an evaluation is one process and runs on this machine, so that it can be tried out before all else."""
+    return site.scheduler == "local" and request.job_mode == "serial" and request.ranks_per_node == 1
 
 
 def refuse_impossible(request: Request, site: Site) -> None:
     """Raises UsageError when there is nothing that could be run here."""
-    if request.smoke and request.no_import and on_the_spot(site):
+    if request.smoke and request.no_import and tried_here(request, site):
         raise UsageError(
             "--smoke runs one configuration here, and with --no-import nothing is imported here.",
             "Leave out one of the two.",

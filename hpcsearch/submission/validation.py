@@ -31,6 +31,7 @@ class Checked:
     design: tuple[Configuration, ...]
     spares: tuple[Configuration, ...] = ()
     planned: float | None = None
+    sized: bool = True  # whether the run function says what evaluations need; also where that is not known
 
 
 class Validation:
@@ -51,13 +52,13 @@ class Validation:
                 "stopper": request.stopper,
                 "stopper_arguments": dict(request.stopper_arguments),
                 "seed": request.seed,
-                "slots": request.nodes * request.evals_per_node,
+                "slots": request.at_once,
                 "max_evals": request.max_evals,
                 "max_success": request.max_success,
                 "smoke": request.smoke,
             }
             self._problem = self._started(undo, folder, "problem", request.problem, search)
-            self._run = self._started(undo, folder, "run", request.run, {})
+            self._run = self._started(undo, folder, "run", request.run, {"mpi": request.job_mode == "mpi"})
             self._stack = undo.pop_all()
         return self
 

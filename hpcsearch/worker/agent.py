@@ -15,18 +15,26 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, ClassVar
 
 from hpcsearch.evaluation import State
 from hpcsearch.worker import protocol, storage
 from hpcsearch.worker import slot as slot_process
 from hpcsearch.worker.channel import Channel, ClosedError, standard_channel
-from hpcsearch.worker.environment import own_cores, scrubbed, visible_gpus
-from hpcsearch.worker.processes import become_subreaper, kill_descendants, name_process, reap_children
+from hpcsearch.worker.environment import LAUNCH_VARIABLE, own_cores, scrubbed, visible_gpus
+from hpcsearch.worker.processes import (
+    become_subreaper,
+    kill_descendants,
+    kill_marked,
+    name_process,
+    reap_children,
+)
 from hpcsearch.worker.ranks import Ranks
 from hpcsearch.worker.reports import Rounds
 from hpcsearch.worker.slot import SlotOrders
 from hpcsearch.worker.slotprocess import SlotProcess, Task, describe_end
+from hpcsearch.worker.stopping import SharedFlag
 
 #: A slot whose process dies so often in a row before its run function is loaded is given up.
 MAX_EARLY_DEATHS = 3
@@ -60,6 +68,8 @@ class Agent:
             protocol.STOP: self._stop,
             protocol.KILL: self._kill,
             protocol.EXIT: self._exit,
+            protocol.STOP_LAUNCH: self._stop_launch,
+            protocol.SWEEP: self._sweep,
             protocol.PREPARE: lambda message: self._ranks.prepare(**message["orders"]),
             protocol.START_RANKS: lambda message: self._ranks.start(protocol.RankOrders(**message["orders"])),
             protocol.END_RANKS: lambda message: self._ranks.end(message["evaluation"]),
@@ -192,6 +202,14 @@ class Agent:
                 self._hear_out(slot)  # it may have gone on to another evaluation meanwhile
             if not slot.sent.keys().isdisjoint(message["evaluations"]):
                 slot.kill(message["state"], message["evaluations"])
+
+    def _stop_launch(self, message: dict[str, Any]) -> None:
+        SharedFlag(message["path"]).raise_for(message["evaluation"], State(message["state"]))
+
+    def _sweep(self, message: dict[str, Any]) -> None:
+        kill_marked(LAUNCH_VARIABLE, message["mark"])
+        Path(message["path"]).unlink(missing_ok=True)
+        self._events.append([protocol.SWEPT, message["evaluation"]])
 
     def _exit(self, _message: dict[str, Any]) -> None:
         self._ending = True

@@ -34,7 +34,7 @@ class Capture:
         self._evaluations = evaluations
         self._name = name
         self._limit_bytes = limit_bytes
-        self._log: _Log | None = None
+        self._log: Log | None = None
         self._evaluation = 0
         self._rest = b""
 
@@ -68,14 +68,14 @@ class Capture:
         if self._log is not None:
             self._log.close()
         self._evaluation = identity
-        self._log = _Log(self._evaluations / str(identity) / self._name, self._limit_bytes)
+        self._log = Log(self._evaluations / str(identity) / self._name, self._limit_bytes)
 
     def _keep(self, data: bytes) -> None:
         if data and self._log is not None:
             self._log.feed(data)
 
 
-class _Log:
+class Log:
     """One evaluation's log: the file appears with the first byte."""
 
     def __init__(self, path: Path, limit_bytes: int) -> None:

@@ -30,6 +30,9 @@ def scrubbed(environment: Mapping[str, str]) -> dict[str, str]:
     }
 
 
+#: Tells each process of a launched evaluation which launch it belongs to; so what is left of one is found.
+LAUNCH_VARIABLE = "HPCSEARCH_LAUNCH"
+
 #: The variables by which GPUs are given to a process, by maker.
 GPU_VARIABLES = ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "ZE_AFFINITY_MASK")
 

@@ -27,6 +27,10 @@ PREPARE = "prepare"  # orders: evaluation, attempt, ports (how many to keep free
 START_RANKS = "start ranks"  # orders: RankOrders
 END_RANKS = "end ranks"  # evaluation: its ranks here that have not ended, and what they met at
 
+# Driver to agent, of an evaluation whose ranks a launcher has started.
+STOP_LAUNCH = "stop launch"  # path, evaluation, state: how it is to end by itself, when its rank 0 looks
+SWEEP = "sweep"  # evaluation, mark, path: end whatever is left of it here
+
 # Agent to driver.
 HELLO = "hello"  # {host, pid, cores: [[CPU, ...], ...], gpus, memory_mb, python}: once, first
 READY = "ready"  # slot: its run function is loaded
@@ -41,6 +45,7 @@ RANK_BEGUN = "rank begun"  # id, attempt, rank, at
 RANK_ENDED = "rank ended"  # id, attempt, rank, state, started_at, ended_at, duration_s, objective, metadata, failure
 RANK_GONE = "rank gone"  # id, attempt, rank, failure, killed_by: its process; a failure where it had not told its end
 RANK_REPORT = "rank report"  # as REPORT, from the chief
+SWEPT = "swept"  # id: nothing is left of it here
 TERMINATING = "terminating"  # somebody else than the driver wants this node to end
 BEAT = "beat"  # in both directions: nothing but a sign of life
 

@@ -13,13 +13,14 @@ from typing import Any
 
 from hpcsearch.errors import HpcsearchError
 from hpcsearch.evaluation import Failure, Resources
-from hpcsearch.runfunction import Reference, failure_from, load, resources_of
+from hpcsearch.program import resources_of
+from hpcsearch.runfunction import Reference, failure_from, load
 from hpcsearch.worker.channel import ClosedError, standard_channel
 
 
-def _answer(run: Any, configuration: dict[str, Any], default: Resources) -> Mapping[str, Any]:
+def _answer(run: Any, names: list[str], configuration: dict[str, Any], default: Resources) -> Mapping[str, Any]:
     try:
-        resources, program = resources_of(run, configuration, default)
+        resources, program = resources_of(run, names or None, configuration, default)
     except HpcsearchError as error:
         return {"failure": asdict(Failure(type(error).__name__, error.message, error.hint))}
     except Exception as error:  # noqa: BLE001 - whatever the user's code raises is that evaluation's failure
@@ -42,7 +43,7 @@ def main() -> None:
         failure = {"failure": asdict(Failure(type(error).__name__, error.message, error.hint))}
     while True:
         for identity, configuration in messages:
-            driver.send({"id": identity, **(failure or _answer(run, configuration, default))})
+            driver.send({"id": identity, **(failure or _answer(run, orders["names"], configuration, default))})
             driver.deliver()
         messages = driver.wait()
 

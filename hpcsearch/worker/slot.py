@@ -15,21 +15,18 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
 from hpcsearch.errors import HpcsearchError
-from hpcsearch.evaluation import Failure, State
-from hpcsearch.program import ProgramTimeout
-from hpcsearch.reference import text_of
-from hpcsearch.runfunction import Reference, failure_from, load, normalise
+from hpcsearch.runfunction import Reference, load
 from hpcsearch.worker import context
 from hpcsearch.worker.capture import marker
+from hpcsearch.worker.evaluating import evaluate
 from hpcsearch.worker.program import as_evaluated
 from hpcsearch.worker.reports import ReportPipe, encode
-from hpcsearch.worker.stopping import Ending, SharedFlag, Stopped, ending
+from hpcsearch.worker.stopping import SharedFlag, ending
 from hpcsearch.worker.worldsize import in_world_of
 
 #: A configuration's message is no longer than this (bytes).
@@ -109,51 +106,11 @@ def serve(orders: SlotOrders, lines: Lines, flag: SharedFlag) -> None:
         )
         os.write(lines.output_fd, marker(identity))
         outbox.send([BEGUN, identity, attempt, time.time()])
-        outbox.add([ENDED, identity, attempt, *_evaluate(run, configuration, stop)])
+        outbox.add([ENDED, identity, attempt, *evaluate(run, configuration, stop)])
         restore()
         restore_streams()
         done += 1
     outbox.flush()
-
-
-def _evaluate(run: RunFunction, configuration: dict[str, Any], stop: Ending) -> list[Any]:
-    """State, start and end (seconds since 1970), duration in seconds, objective, metadata, failure."""
-    objective = metadata = failure = None
-    state = State.FINISHED
-    slot_pid, exit_code = os.getpid(), 0
-    started_at = time.time()
-    started_s = time.perf_counter()
-    try:
-        result = normalise(run(configuration))
-        objective, metadata = result.objective, result.metadata or None
-        if stop.told is State.STOPPED:
-            state = State.STOPPED  # what it returned then is of a part of the evaluation
-    except Stopped as stopped:
-        state = stop.told or State.STOPPED
-        failure = Failure("Stopped", text_of(stopped))
-    except SystemExit as exit_:
-        failure = Failure("SystemExit", f"the run function called sys.exit({exit_.code!r})")
-        exit_code = exit_.code if isinstance(exit_.code, int) else int(exit_.code is not None)
-        state = State.FAILED
-    except BaseException as error:  # noqa: BLE001 - whatever ends an evaluation is told, and not died of
-        failure = failure_from(error)
-        exit_code = 1
-        state = State.TIMED_OUT if isinstance(error, ProgramTimeout) else State.FAILED
-    duration_s = time.perf_counter() - started_s
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError, AttributeError):  # the run function may have closed or replaced it
-            stream.flush()
-    if os.getpid() != slot_pid:  # a child that the run function forked has come back out of it: it is no slot
-        os._exit(exit_code & 255)
-    return [
-        state.value,
-        started_at,
-        started_at + duration_s,
-        duration_s,
-        objective,
-        metadata,
-        None if failure is None else asdict(failure),
-    ]
 
 
 class _Outbox:

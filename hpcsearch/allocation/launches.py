@@ -1,0 +1,304 @@
+"""The executor of job mode ``mpi``: each evaluation is a launch of its own, by the site's launcher, on its own nodes.
+
+The desk, a process beside the driver, holds the launches (see ``desk``). Agents are there in this mode too: they tell
+what their nodes have, and when one has gone; and after each launch they end what may be left of it, so that its nodes
+are free for the next one whatever the launcher does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hpcsearch.allocation import desk
+from hpcsearch.allocation.agents import Agents
+from hpcsearch.allocation.executor import Ended, Listener
+from hpcsearch.allocation.launching import LaunchOrders
+from hpcsearch.allocation.loop import Loop
+from hpcsearch.allocation.nodes import Placement
+from hpcsearch.allocation.outcome import end_of
+from hpcsearch.allocation.peer import Peer
+from hpcsearch.allocation.plan import Plan
+from hpcsearch.allocation.rankshares import rank_shares
+from hpcsearch.evaluation import Evaluation, State
+from hpcsearch.program import Command, argv_of, environment_of, working_directory
+from hpcsearch.worker import protocol, telling
+from hpcsearch.worker.environment import LAUNCHER_PREFIXES
+
+log = logging.getLogger(__name__)
+
+#: A desk that died is started again so often without a launch that went well in between.
+MAX_RESTARTS = 3
+#: The scheduler's variables, which change when nodes are given back.
+_SCHEDULERS = (*LAUNCHER_PREFIXES["slurm"], *LAUNCHER_PREFIXES["pbs"])
+#: Where most of the launches that the scheduler takes in one allocation are used up, it is said.
+WARN_SHARE = 0.9
+
+
+class DeskDiedError(Exception):
+    """No launch can be started any more: the driver ends too, and is started again by its job script."""
+
+
+@dataclass
+class _Sent:
+    """An evaluation that was handed to the desk, and what is known of it."""
+
+    evaluation: Evaluation
+    placement: Placement
+    mark: str
+    command: Command | None
+    begun_at: float | None = None
+    told_end: list[Any] | None = None  # what rank 0 told of its end
+    told_failure: tuple[int, str, Mapping[str, str]] | None = None  # rank, host, failure
+    verdict: State | None = None  # how it ends whatever it tells
+    reason: Mapping[str, str] | None = None
+    gone: Mapping[str, Any] | None = None
+    to_sweep: set[str] = field(default_factory=set)
+
+
+class LaunchExecutor:
+    """Runs evaluations as launches.
+
+    Args:
+        loop: the driver's.
+        plan: what the allocation was asked to do.
+        agents: those of the nodes.
+        time_left_s: seconds until evaluations must have ended.
+        listener: who is told what happens.
+    """
+
+    def __init__(self, loop: Loop, plan: Plan, agents: Agents, time_left_s: float, listener: Listener) -> None:
+        self._loop = loop
+        self._plan = plan
+        self._agents = agents
+        self._listener = listener
+        self._ends_s = time.monotonic() + time_left_s
+        self._sent: dict[int, _Sent] = {}
+        self._restarts = 0
+        self._launches = 0
+        self._closing = False
+        agents.on(protocol.SWEPT, self._swept)
+        agents.on_down(self._node_down)
+        self._open()
+
+    # ---- Executor
+
+    def start(self, evaluation: Evaluation, placement: Placement) -> None:
+        command = None if evaluation.program is None else Command(**evaluation.program)
+        sent = _Sent(evaluation, placement, self._mark(evaluation), command)
+        self._sent[evaluation.id] = sent
+        self._launches += 1
+        if self._launches == int(WARN_SHARE * self._plan.max_launches):
+            log.warning(
+                "%d evaluations were launched, and the scheduler takes %d launches in one allocation (MaxStepCount): "
+                "another allocation goes on when these are used up",
+                self._launches,
+                self._plan.max_launches,
+            )
+        self._peer.send({"op": desk.LAUNCH, "orders": asdict(self._orders(sent))})
+
+    def dispatch(self) -> None:
+        """Launches go off one by one."""
+
+    def stop(self, evaluations: Iterable[int], state: State) -> None:
+        for sent in self._known(evaluations):
+            message = {"op": protocol.STOP_LAUNCH, "path": _flag(sent.mark), "evaluation": sent.evaluation.id}
+            self._agents.send(sent.placement.node, {**message, "state": state.value})
+
+    def kill(self, evaluations: Iterable[int], state: State) -> None:
+        for sent in self._known(evaluations):
+            self._end(sent, state)
+
+    def recall(self, evaluations: Iterable[int]) -> None:
+        for sent in self._known(evaluations):
+            if sent.begun_at is None:
+                self._end(sent, State.INTERRUPTED)
+
+    def close(self) -> None:
+        self._closing = True
+        self._peer.stop(desk.TERM_S + 1.0)
+
+    def _known(self, evaluations: Iterable[int]) -> list[_Sent]:
+        return [self._sent[identity] for identity in evaluations if identity in self._sent]
+
+    def _end(self, sent: _Sent, verdict: State, reason: Mapping[str, str] | None = None) -> None:
+        if sent.verdict is None and sent.gone is None:
+            sent.verdict, sent.reason = verdict, reason
+            self._peer.send({"op": desk.KILL, "evaluation": sent.evaluation.id})
+
+    # ---- orders
+
+    def _mark(self, evaluation: Evaluation) -> str:
+        return f"{self._plan.directory}:{self._plan.allocation}:{evaluation.id}.{evaluation.attempt}"
+
+    def _orders(self, sent: _Sent) -> LaunchOrders:
+        plan, evaluation, placement = self._plan, sent.evaluation, sent.placement
+        needs = evaluation.resources
+        directory = f"{plan.directory}/evaluations/{evaluation.id}"
+        timeouts = [limit for limit in (plan.eval_timeout_s, sent.command and sent.command.timeout) if limit]
+        return LaunchOrders(
+            evaluation=evaluation.id,
+            attempt=evaluation.attempt,
+            mark=sent.mark,
+            hosts=list(placement.nodes),
+            per_node=needs.ranks_per_node,
+            shares=rank_shares(placement, self._agents.shares, needs),
+            configuration=evaluation.configuration,
+            directory=directory,
+            ranks={
+                "id": evaluation.id,
+                "attempt": evaluation.attempt,
+                "slot": placement.slot,
+                "directory": directory,
+                "run": plan.run,
+                "names": list(plan.names),
+                "cwd": plan.cwd,
+                "time_left_s": self._ends_s - time.monotonic(),
+                "timeout_s": plan.eval_timeout_s,
+                "gpu_variable": plan.gpu_variable,
+                "flag": _flag(sent.mark),
+                "stop_raises": plan.stopping == "raise",
+                "stop_margin_s": plan.stop_margin_s,
+            },
+            variables=_schedulers_variables(os.environ),
+            timeout_s=min(timeouts, default=None),
+            log=f"{directory}/log",
+            output_limit_bytes=plan.output_limit_bytes,
+            program=None if sent.command is None else self._program(sent.command, evaluation, directory),
+        )
+
+    def _program(self, command: Command, evaluation: Evaluation, directory: str) -> dict[str, Any]:
+        base = self._plan.cwd
+        Path(directory).mkdir(mode=0o700, parents=True, exist_ok=True)
+        Path(directory, "result.json").unlink(missing_ok=True)  # of an attempt before this one
+        environment = environment_of(command, evaluation.configuration, evaluation.id, directory, {})
+        argv = argv_of(command, directory, base, (self._plan.gpu_variable,))
+        return {"argv": argv, "environment": environment, "cwd": working_directory(command, directory, base)}
+
+    # ---- the desk
+
+    def _open(self) -> None:
+        plan = self._plan
+        self._peer = Peer(
+            self._loop,
+            [sys.executable, "-P", "-m", "hpcsearch.allocation.desk"],
+            lambda message: _EVENTS[message[0]](self, *message[1:]),
+            self._desk_ended,
+        )
+        launch = [plan.mpi.kind, list(plan.mpi.arguments), plan.mpi.program]
+        self._peer.send({"op": desk.OPEN, "launch": launch, "launches_per_s": plan.launches_per_s})
+
+    def _desk_ended(self) -> None:
+        if self._closing:
+            return
+        status = self._peer.stop(1.0)
+        self._restarts += 1
+        log.error("the process that launches evaluations ended with status %s; starting it again", status)
+        if self._restarts > MAX_RESTARTS:
+            raise DeskDiedError(f"the process that launches evaluations ended with status {status}")
+        message = f"the process that had launched it ended with status {status}"
+        self._open()
+        for identity in list(self._sent):
+            sent = self._sent[identity]
+            if sent.gone is None:
+                sent.verdict = sent.verdict or State.LOST
+                sent.reason = sent.reason or {"kind": "LaunchLost", "message": message, "traceback": ""}
+                self._gone(identity, {"status": 0, "last_lines": []})
+
+    def _ready(self, kind: str, program: str) -> None:
+        log.info("evaluations are launched by %s%s", kind, f" ({program})" if program else "")
+
+    def _unable(self, message: str) -> None:
+        self._listener.unable(message)
+
+    # ---- what becomes of launches
+
+    def _begun(self, identity: int, at: float) -> None:
+        sent = self._sent[identity]
+        sent.begun_at = at
+        self._restarts = 0
+        self._listener.started(sent.evaluation, sent.placement, at)
+
+    def _reported(self, identity: int, step: float | None, at: float, metrics: Mapping[str, Any]) -> None:
+        self._listener.reported(self._sent[identity].evaluation, step, at, metrics)
+
+    def _told_end(self, identity: int, *end: Any) -> None:
+        self._sent[identity].told_end = list(end)
+
+    def _told_failure(self, identity: int, rank: int, host: str, failure: Mapping[str, str]) -> None:
+        sent = self._sent[identity]
+        sent.told_failure = sent.told_failure or (rank, host, failure)
+
+    def _gone(self, identity: int, gone: Mapping[str, Any]) -> None:
+        sent = self._sent[identity]
+        sent.gone = gone
+        sent.to_sweep = {host for host in sent.placement.nodes if self._agents.shares(host)}
+        orders = {"op": protocol.SWEEP, "evaluation": identity, "mark": sent.mark, "path": _flag(sent.mark)}
+        for host in sent.to_sweep:
+            self._agents.send(host, orders)
+        self._settle_when_swept(sent)
+
+    def _swept(self, host: str, identity: int) -> None:
+        if identity in self._sent:
+            self._sent[identity].to_sweep.discard(host)
+            self._settle_when_swept(self._sent[identity])
+
+    def _node_down(self, host: str, reason: str, _recall: bool) -> None:
+        failure = {"kind": "NodeLost", "message": f"node {host} was lost: {reason}", "traceback": ""}
+        for sent in [sent for sent in self._sent.values() if host in sent.placement.nodes]:
+            if sent.gone is None:
+                self._end(sent, State.LOST, failure)
+            else:
+                self._swept(host, sent.evaluation.id)
+
+    def _settle_when_swept(self, sent: _Sent) -> None:
+        if sent.to_sweep or sent.gone is None:
+            return
+        del self._sent[sent.evaluation.id]
+        if sent.begun_at is None and sent.verdict is not None:
+            self._listener.recalled(sent.evaluation, sent.placement)
+            return
+        directory = f"{self._plan.directory}/evaluations/{sent.evaluation.id}"
+        end: Ended = end_of(
+            begun_at=sent.begun_at,
+            verdict=sent.verdict,
+            reason=sent.reason,
+            told_end=sent.told_end,
+            told_failure=sent.told_failure,
+            gone=sent.gone,
+            command=sent.command,
+            directory=directory,
+            limit_s=self._plan.eval_timeout_s,
+        )
+        if sent.begun_at is None:
+            self._listener.started(sent.evaluation, sent.placement, end.ended_at)
+        self._listener.ended(sent.evaluation, sent.placement, end)
+
+
+_EVENTS: Mapping[str, Callable[..., None]] = {
+    desk.READY: LaunchExecutor._ready,
+    desk.UNABLE: LaunchExecutor._unable,
+    desk.GONE: LaunchExecutor._gone,
+    telling.BEGUN: LaunchExecutor._begun,
+    telling.REPORT: LaunchExecutor._reported,
+    telling.ENDED: LaunchExecutor._told_end,
+    telling.FAILED: LaunchExecutor._told_failure,
+}
+
+
+def _schedulers_variables(environment: Mapping[str, str]) -> dict[str, str | None]:
+    return {name: value for name, value in environment.items() if name.startswith(_SCHEDULERS)}
+
+
+def _flag(mark: str) -> str:
+    """The file by which a node's agent asks rank 0 to end, in the node's own memory."""
+    folder = "/dev/shm" if Path("/dev/shm").is_dir() else tempfile.gettempdir()
+    return f"{folder}/hpcsearch-{os.getuid()}-{hashlib.sha256(mark.encode()).hexdigest()[:24]}"
