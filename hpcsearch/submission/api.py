@@ -197,16 +197,16 @@ def validate(request: Request, cwd: Path, steps: Steps) -> Checked:
                 importlib.import_module(module)
             known = children.problem()
         with steps.step("Validating run"):
-            run = children.run()
+            run_known = children.run()
     return Checked(
         known["reference"],
-        run["reference"],
+        run_known["reference"],
         tuple(known["names"]),
         known["minimize"],
         tuple(known["design"]),
         tuple(known["spares"]),
         known["planned"],
-        run["sized"],
+        run_known["sized"],
     )
 
 
