@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib import colormaps
+from matplotlib import colormaps, dates
 from matplotlib.axes import Axes
-from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 
 from hpcsearch.errors import NotFoundError
@@ -146,13 +145,14 @@ def _utilisation(study: Study, figure: Figure) -> None:
     if data is None:
         raise NotFoundError("No allocation of this workflow has begun.", "See 'hpcsearch status'.")
     times = [datetime.fromtimestamp(at, UTC) for at in data.from_at]
-    one = figure.subplots()
-    one.fill_between(times, data.busy, step="post", color=plots.POINT, alpha=0.6, lw=0, label="busy")  # type: ignore[arg-type]
-    one.step(times, data.held, where="post", color=plots.BEST, label="held")  # type: ignore[arg-type]
-    one.step(times, data.given_back, where="post", color=plots.GIVEN_BACK, ls=":", label="given back")  # type: ignore[arg-type]
-    locator: Any = AutoDateLocator()  # type: ignore[no-untyped-call]
+    one: Any = figure.subplots()
+    one.fill_between(times, data.busy, step="post", color=plots.POINT, alpha=0.6, lw=0, label="busy")
+    one.step(times, data.held, where="post", color=plots.BEST, label="held")
+    one.step(times, data.given_back, where="post", color=plots.GIVEN_BACK, ls=":", label="given back")
+    untyped: Any = dates
+    locator = untyped.AutoDateLocator()
     one.xaxis.set_major_locator(locator)
-    one.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
+    one.xaxis.set_major_formatter(untyped.ConciseDateFormatter(locator))
     one.set(xlabel="time (UTC)", ylabel="nodes", ylim=(0, None))
     one.legend(frameon=False, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0))
 

@@ -164,8 +164,8 @@ class _Parameter:
             value: Any = suggest(self.name, self._of.lower, self._of.upper, log=self._of.log)
             return float(self._column.numbers([value])[0])
         if self._column.ordered and self._column.size > 2:
-            return least + trial.suggest_int(self.name, 0, int(most - least))
-        return least + trial.suggest_categorical(self.name, range(int(most - least) + 1))
+            return float(least + trial.suggest_int(self.name, 0, int(most - least)))
+        return float(least + trial.suggest_categorical(self.name, range(int(most - least) + 1)))
 
     def value(self, number: float) -> Any:
         """What the sampler would have had to suggest for a number."""
