@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, func, select
 
 from hpcsearch.evaluation import State
+from hpcsearch.monitor.nodes import split_nodes
 from hpcsearch.monitor.tally import Seen, Tally
 from hpcsearch.workflow import queries, schema
 from hpcsearch.workflow.database import reading
@@ -128,15 +129,9 @@ def seen(row: Mapping[str, Any], reported: Mapping[str, Any]) -> Seen:
         config=json.loads(row["configuration"]),
         state=State(row["state"]),
         metrics={**reported, **json.loads(row["metadata"] or "{}")},
-        nodes=nodes_of(row),
+        nodes=split_nodes(row["nodes"] or row["node"]),
         gathered_at=row["gathered_at"],
         error_kind=row["error_kind"] or "",
         error_message=row["error_message"] or "",
         **{name: row[name] for name in _AS_THEY_ARE},
     )
-
-
-def nodes_of(row: Mapping[str, Any]) -> tuple[str, ...]:
-    """The nodes on which an evaluation or an attempt ran, or runs: the first one first."""
-    names = row.get("nodes") or row["node"] or ""
-    return tuple(name.strip() for name in names.split(",") if name.strip())

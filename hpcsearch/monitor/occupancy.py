@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from hpcsearch.monitor.nodes import TROUBLE, NodeView
+from hpcsearch.monitor.nodes import TROUBLE, NodeView, slots_in_use
 from hpcsearch.monitor.watch import Picture
 
 _UP = "up"
@@ -44,13 +44,9 @@ def node_slots(picture: Picture) -> list[NodeSlots]:
 
 
 def _busy(picture: Picture) -> Counter[tuple[int, str]]:
-    """Slots in use by allocation and node; an evaluation that spans nodes takes one on each of them."""
-    return Counter(
-        (one.allocation, node)
-        for one in picture.tally.running.values()
-        if one.allocation is not None
-        for node in one.nodes
-    )
+    """Slots in use by allocation and node."""
+    slots = {(node.allocation, node.name): node.slots for node in picture.snapshot.nodes}
+    return slots_in_use(slots, ((one.allocation, one.nodes, 1) for one in picture.tally.running.values()))
 
 
 def _row(node: NodeView, busy: int, live: bool) -> NodeSlots:

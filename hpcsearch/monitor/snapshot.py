@@ -15,7 +15,7 @@ from sqlalchemy import Connection, RowMapping
 from hpcsearch.errors import DatabaseError
 from hpcsearch.evaluation import END_STATES, State
 from hpcsearch.monitor.allocations import AllocationView, Heard, ask_schedulers, view, with_cancel, with_silence
-from hpcsearch.monitor.nodes import NodeView, read_nodes
+from hpcsearch.monitor.nodes import NodeView, read_nodes, slots_in_use, split_nodes
 from hpcsearch.monitor.tally import Tally
 from hpcsearch.workflow import lease, queries
 from hpcsearch.workflow.database import reading
@@ -42,6 +42,7 @@ class Snapshot:
     settings: Mapping[str, Any]  # how its allocations run unless told otherwise
     counts: Mapping[State, int]
     slots: int  # on the nodes that are up
+    slots_busy: int  # of those
     best: Record | None
     allocations: tuple[AllocationView, ...]
     nodes: tuple[NodeView, ...] = ()  # of all allocations, when they were asked for
@@ -103,8 +104,12 @@ def take_snapshot(
         node_views: tuple[NodeView, ...] = ()
         if with_nodes or tally is not None:
             node_views = read_nodes(connection, allocations, nodes, taken_at, used=with_nodes)
+        running = _running(connection, tally)
         settings = json.loads(workflow["settings"])
     live = {allocation.number for allocation in allocations if allocation.live}
+    up = [node for node in nodes if node["state"] == "UP" and node["allocation"] in live]
+    slots = {(node["allocation"], node["name"]): node["slots"] or 0 for node in up}
+    busy = slots_in_use(slots, running)
     return Snapshot(
         name=workflow["name"],
         directory=layout.root,
@@ -120,11 +125,19 @@ def take_snapshot(
         names=tuple(json.loads(workflow["names"])),
         settings=settings,
         counts=counts,
-        slots=sum(node["slots"] or 0 for node in nodes if node["state"] == "UP" and node["allocation"] in live),
+        slots=sum(slots.values()),
+        slots_busy=sum(min(busy[key], count) for key, count in slots.items()),
         best=record(best) if best is not None else None,
         allocations=allocations,
         nodes=node_views,
     )
+
+
+def _running(connection: Connection, tally: Tally | None) -> list[tuple[int | None, Sequence[str], int]]:
+    """Allocations, nodes, and how many evaluations run there."""
+    if tally is not None:
+        return [(one.allocation, one.nodes, 1) for one in tally.running.values()]
+    return [(allocation, split_nodes(nodes), count) for allocation, nodes, count in queries.running_on(connection)]
 
 
 def _best(connection: Connection, minimize: bool, tally: Tally | None) -> RowMapping | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from typing import ClassVar
 
 from rich.text import Text
@@ -62,6 +63,17 @@ it spans the pace of this whole allocation and that of its latter half.
 """.splitlines()
 
 
+class _Panels(Horizontal):
+    """Plot, nodes and failures: how high they are depends on what stands above them."""
+
+    def __init__(self, draw: Callable[[], None]) -> None:
+        super().__init__(*(Static(Content(""), id=name) for name in ("plot", "nodes", "errors")), id="panels")
+        self._draw_parts = draw
+
+    def on_resize(self) -> None:
+        self._draw_parts()
+
+
 class Monitor(App[None]):
     """The view of one workflow."""
 
@@ -112,9 +124,7 @@ class Monitor(App[None]):
     def compose(self) -> ComposeResult:
         yield Static(Content(f"{self._layout.name}: reading ..."), id="title", classes="title")
         yield Static(Content(""), id="facts")
-        with Horizontal(id="panels"):
-            for name in ("plot", "nodes", "errors"):
-                yield Static(Content(""), id=name)
+        yield _Panels(self._draw_panels)
         yield Static(Content(""), id="tables")
         yield DataTable(cursor_type="row", cell_padding=1)
         yield Static(Content(KEYS), id="keys")
@@ -159,10 +169,13 @@ class Monitor(App[None]):
         self._update("title", panels.title(picture) + f", {text.clock(picture.snapshot.taken_at)}")
         self._update("facts", "\n".join(panels.fact_lines(picture, width)))
         self._update("keys", KEYS if width >= len(KEYS) else KEYS_NARROW)
-        self._draw_panels(picture)
+        self._draw_panels()
         self._draw_table(picture)
 
-    def _draw_panels(self, picture: Picture) -> None:
+    def _draw_panels(self) -> None:
+        picture = self._picture
+        if picture is None:
+            return
         three = self.size.width >= WIDE
         errors = three or self._failures
         self.query_one("#errors").display = errors

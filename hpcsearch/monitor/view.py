@@ -76,7 +76,7 @@ def status_values(snapshot: Snapshot) -> dict[str, Any]:
         "ended": snapshot.ended,
         "counts": {state.value: snapshot.counts.get(state, 0) for state in State},
         "slots": snapshot.slots,
-        "slots_busy": snapshot.running,
+        "slots_busy": snapshot.slots_busy,
         "best": None if best is None else {"id": best.id, "objective": best.objective, "configuration": best.config},
         "created": text.iso_time(snapshot.created_at),
         "started": text.iso_time(snapshot.started_at),
@@ -114,7 +114,7 @@ def _facts(snapshot: Snapshot) -> list[tuple[str, str]]:
         ("", ", ".join(f"{counts[state]} {state.value}" for state in State if counts.get(state)) or "none yet"),
     ]
     if snapshot.slots:
-        rows.append(("Slots", f"{snapshot.running} of {snapshot.slots} busy"))
+        rows.append(("Slots", f"{snapshot.slots_busy} of {snapshot.slots} busy"))
     if best is not None:
         where = f"evaluation {best.id}: {text.configuration(best.config)}"
         rows.append(("Best", f"{text.number(best.objective)} ({where})"))

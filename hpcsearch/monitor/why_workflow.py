@@ -87,7 +87,7 @@ def _runs(s: Situation) -> Why | None:
     one, snapshot = s.running, s.snapshot
     if one is None or not snapshot.running:
         return None
-    idle = max(0, snapshot.slots - snapshot.running)
+    idle = snapshot.slots - snapshot.slots_busy
     then = (f"{idle} slots are idle.",) if idle else ()
     evaluations = "1 evaluation runs" if snapshot.running == 1 else f"{snapshot.running} evaluations run"
     return Why(f"Something runs: {evaluations} in allocation {one.number}, on {snapshot.slots} slots.", then)

@@ -39,6 +39,13 @@ def count_states(connection: Connection) -> dict[State, int]:
     return {State(state): count for state, count in rows}
 
 
+def running_on(connection: Connection) -> list[tuple[int | None, str | None, int]]:
+    """Allocations, nodes (with commas between), and how many evaluations run there."""
+    nodes = func.coalesce(_evaluation.nodes, _evaluation.node)
+    query = select(_evaluation.allocation, nodes, func.count()).where(_evaluation.state == State.RUNNING.value)
+    return [tuple(row) for row in connection.execute(query.group_by(_evaluation.allocation, nodes))]
+
+
 def best(connection: Connection, minimize: bool, count: int) -> Sequence[RowMapping]:
     """The ``count`` best finished evaluations, the best first."""
     order = _evaluation.objective.asc() if minimize else _evaluation.objective.desc()

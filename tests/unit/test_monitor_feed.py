@@ -16,8 +16,11 @@ from workflow_bed import commit, ended, finish, new_database, started, take_leas
 
 from hpcsearch.evaluation import State
 from hpcsearch.monitor import feed as feed_module
-from hpcsearch.monitor.feed import Feed, nodes_of
+from hpcsearch.monitor.feed import Feed
+from hpcsearch.monitor.nodes import split_nodes
+from hpcsearch.monitor.snapshot import take_snapshot
 from hpcsearch.monitor.tally import Seen, Tally
+from hpcsearch.workflow import store
 from hpcsearch.workflow.layout import Layout
 from hpcsearch.workflow.store import Batch
 
@@ -148,14 +151,26 @@ def test_errors_that_differ_in_numbers_are_one_group() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("row", "nodes"),
-    [
-        ({"node": "n1"}, ("n1",)),
-        ({"node": "n1", "nodes": None}, ("n1",)),
-        ({"node": "n1", "nodes": "n1,n2"}, ("n1", "n2")),
-        ({"node": None}, ()),
-    ],
-)
-def test_nodes_of_an_evaluation(row: dict[str, Any], nodes: tuple[str, ...]) -> None:
-    assert nodes_of(row) == nodes
+@pytest.mark.parametrize(("names", "nodes"), [("n1", ("n1",)), ("n1,n2", ("n1", "n2")), (None, ()), ("", ())])
+def test_nodes_of_an_evaluation(names: str | None, nodes: tuple[str, ...]) -> None:
+    assert split_nodes(names) == nodes
+
+
+def test_an_evaluation_on_several_nodes_is_busy_on_all_of_each(tmp_path: Path) -> None:
+    """In the node-hours and among the busy slots of ``status``, too."""
+    engine = new_database(tmp_path, [{"x": 0.5}] * 3)
+    token = take_lease(engine)
+    facts = {"state": "UP", "slots": 4, "cores": 4, "gpus": 0, "memory_mb": 1, "held_from_at": 100.0}
+    commit(engine, token, Batch(nodes=[{"name": name, **facts} for name in ("n1", "n2", "n3")]))
+    store.update_allocation(engine, 1, state="RUNNING", started_at=100.0, scheduler_id="none.such.id")
+    spans = {"node": "n2", "nodes": "n2,n3"}
+    finish(
+        engine, token, ended(1, started_at=100.0, ended_at=140.0), ended(2, started_at=100.0, ended_at=150.0, **spans)
+    )
+    commit(engine, token, Batch(started=[{**started(3), **spans}]))
+    engine.dispose()
+    snapshot = take_snapshot(Layout(tmp_path), heard={}, with_nodes=True)
+    assert (snapshot.slots, snapshot.slots_busy, snapshot.running) == (12, 8, 1)
+    busy = {node.name: node.busy_s for node in snapshot.nodes}
+    assert busy["n1"] == pytest.approx(40 / 4)
+    assert busy["n2"] == busy["n3"] > 40.0

@@ -120,6 +120,7 @@ def picture(*some: Seen, minimize: bool = False, **changes: Any) -> Picture:
         "names": ("lr",),
         "settings": {},
         "slots": 4,
+        "slots_busy": 0,
         "best": None,
         "counts": {},
         "allocations": (RUNNING,),
@@ -142,12 +143,14 @@ def runs(identity: int, *nodes: str, **more: Any) -> Seen:
 # ---- nodes and slots
 
 
-def test_an_evaluation_on_several_nodes_takes_a_slot_on_each() -> None:
-    nodes = (NODE, dataclasses.replace(NODE, name="n2"), dataclasses.replace(NODE, name="n3", state="given back"))
-    seen = picture(runs(1, "n1"), runs(2, "n1", "n2"), nodes=nodes)
+def test_an_evaluation_on_several_nodes_takes_all_slots_of_each() -> None:
+    names = ("n2", "n3", "n4")
+    nodes = (NODE, *(dataclasses.replace(NODE, name=name) for name in names))
+    back = dataclasses.replace(NODE, name="n5", state="given back")
+    seen = picture(runs(1, "n1"), runs(2, "n2", "n3"), nodes=(*nodes, back))
     slots = {node.name: (node.busy, node.idle) for node in occupancy.node_slots(seen)}
-    assert slots == {"n1": (2, 0), "n2": (1, 1), "n3": (0, 0)}
-    assert occupancy.summary(occupancy.node_slots(seen)) == "2 up, 1 given back: 3 of 4 slots busy"
+    assert slots == {"n1": (1, 1), "n2": (2, 0), "n3": (2, 0), "n4": (0, 2), "n5": (0, 0)}
+    assert occupancy.summary(occupancy.node_slots(seen)) == "4 up, 1 given back: 5 of 8 slots busy"
 
 
 def test_nodes_to_look_at_come_first_and_the_others_are_counted() -> None:

@@ -185,6 +185,7 @@ def situation(
         "names": (),
         "settings": {},
         "slots": 8,
+        "slots_busy": 3,
         "best": None,
         "counts": counts or {},
         "allocations": allocations,
