@@ -81,6 +81,8 @@ class PluginSearch:
         if not file or not dimensions:
             raise SearchError("A plug-in optimiser is for scripts.", "Type submit script ... --optimizer path/file.py.")
         self._dimensions: tuple[Dimension, ...] = dimensions
+        # How far the problem goes: a search that is resumed must find there whatever was evaluated.
+        self._reach = {one.name: _ends(setting.problem.space[one.parts[0]]) for one in dimensions}
         random.seed(setting.seed or 0)
         np.random.seed((setting.seed or 0) % 2**32)
         self._optimizer = _made(file, _told(self._dimensions))
@@ -166,10 +168,15 @@ class PluginSearch:
                 wanted = f"{len(dimension.parts)} finite number{'' if len(dimension.parts) == 1 else 's'}"
                 message = f"{type(self._optimizer).__name__}.ask() gave {values[dimension.name]!r:.60}"
                 raise SearchError(f"{message} for {dimension.name}, not {wanted}.", _HINT)
-            if not dimension.beyond:
-                numbers = np.clip(numbers, dimension.low, dimension.high)
+            numbers = np.clip(numbers, *self._reach[dimension.name])
             configuration.update(zip(dimension.parts, numbers.tolist(), strict=True))
         return dict(sorted(configuration.items()))
+
+
+def _ends(hyperparameter: Any) -> tuple[float, float]:
+    if hasattr(hyperparameter, "lower"):
+        return float(hyperparameter.lower), float(hyperparameter.upper)
+    return float(hyperparameter.value), float(hyperparameter.value)
 
 
 def _told(dimensions: Iterable[Dimension]) -> list[Hyperparameter]:

@@ -24,6 +24,11 @@ def request_of(workflow: str, made: Prepared, options: Mapping[str, Any]) -> Req
         UsageError: both what an evaluation needs and how many share a node were given, or a node has less.
     """
     fields = dict(options)
+    if fields["job_mode"] != "serial":
+        raise UsageError(
+            f"job mode {fields['job_mode']} would run a script once for each process.",
+            "Type -j serial; a program that starts by MPI is searched with @hpcsearch.command and 'submit hps'.",
+        )
     needs = {name: fields.pop(name) for name in ("cpus", "gpus", "mem")}
     per_node = fields.pop("evals_per_node")
     if any(needs.values()):

@@ -22,6 +22,7 @@ PAGES = (
     "docs/projects.rst",
     "docs/runfunctions.rst",
     "docs/programs.rst",
+    "docs/scripts.rst",
     "docs/search.rst",
     "docs/checkpoints.rst",
     "docs/watching.rst",

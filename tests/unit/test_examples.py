@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import hpcsearch
 from hpcsearch.problem import HpProblem
 from hpcsearch.runfunction import Reference, as_run_function, load
 
@@ -102,3 +104,24 @@ def test_digits_has_mixed_and_conditional_hyperparameters() -> None:
         "momentum | solver == 'sgd'",
     ):
         assert part in text
+
+
+def test_a_script_in_the_style_of_keras_runs_without_change(tmp_path: Path) -> None:
+    folder = tmp_path / "keras_like"
+    shutil.copytree(EXAMPLES / "keras_like", folder)
+    command = [sys.executable, "-m", "hpcsearch.cli", "submit", "script", "digits"]
+    options = ["-n", "1", "-t", "10", "-q", "local", "--hyperparam", "lr=0.01:0.05:0.06"]
+    metric = ["--metric", "val_loss:min", "--metric-file", "training.csv", "--wait"]
+    done = subprocess.run(
+        [*command, *options, *metric, "train_digits.py", "3"],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        cwd=folder,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    by_rate = {record.config["lr"]: record for record in hpcsearch.open_workflow(folder / "workflows/digits").records()}
+    slow, fast = by_rate[0.01].objective, by_rate[0.06].objective
+    assert slow is not None and fast is not None and 0 < fast < slow
+    assert [report.step for report in by_rate[0.06].reports] == [0, 1, 2]
