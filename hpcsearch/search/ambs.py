@@ -5,8 +5,11 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from functools import cache
 
 import numpy as np
+from threadpoolctl import ThreadpoolController
 
 from hpcsearch.errors import SearchError
 from hpcsearch.evaluation import Configuration
@@ -79,8 +82,9 @@ class AmbsSearch:
             return self._next_design(n)
         if self._background is not None:
             return self._background.ask(n)
-        self.refit(self._setting.random)
-        return self.proposals(n, self._setting.random)
+        with one_core():
+            self.refit(self._setting.random)
+            return self.proposals(n, self._setting.random)
 
     def pending(self, configurations: Sequence[Configuration]) -> None:
         with self.lock:
@@ -157,6 +161,17 @@ class AmbsSearch:
         return [self._design.popleft() for _ in range(min(n, len(self._design)))]
 
 
+def one_core() -> AbstractContextManager[object]:
+    """Keeps linear algebra on one core: for matrices this small, more threads take longer than one."""
+    limited: AbstractContextManager[object] = _pools().limit(limits=1, user_api="blas")
+    return limited
+
+
+@cache
+def _pools() -> ThreadpoolController:
+    return ThreadpoolController()  # looking for all that is loaded takes milliseconds
+
+
 class Background:
     """Fits and ranks in a thread beside the caller; asks are served from what the last fit has ready.
 
@@ -194,10 +209,11 @@ class Background:
 
     def _round(self, rng: np.random.Generator) -> None:
         try:
-            if self._search.stale:
-                self._search.refit(rng)
-            # Enough until the next model: making candidates and predicting them costs the same for one as for many.
-            demand, self._demand = max(self._demand, min(self._search.lifetime, _MOST_AHEAD)), 0
-            self._ready = deque(self._search.proposals(demand, rng))
+            with one_core():
+                if self._search.stale:
+                    self._search.refit(rng)
+                # Enough until the next model: candidates and predictions of them cost the same for one as for many.
+                demand, self._demand = max(self._demand, min(self._search.lifetime, _MOST_AHEAD)), 0
+                self._ready = deque(self._search.proposals(demand, rng))
         except Exception as error:  # noqa: BLE001 - raised again by the next ask
             self._error = error

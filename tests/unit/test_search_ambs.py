@@ -5,12 +5,13 @@ from __future__ import annotations
 import heapq
 import json
 import math
-import time
+import threading
 from typing import Any
 
 import ConfigSpace as cs
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info
 
 from hpcsearch.problem import HpProblem
 from hpcsearch.search import create
@@ -202,25 +203,82 @@ def test_a_model_rests_on_no_more_points_than_it_may(monkeypatch: pytest.MonkeyP
     assert {row.tobytes() for row in learned.best} <= succeeded
 
 
-def test_in_the_background_asks_do_not_wait_for_the_fit() -> None:
+def test_in_the_background_asks_do_not_wait_for_the_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     search = create("ambs", plane(6), seed=0, background=True)
     rng = np.random.default_rng(0)
-    known = [{f"x{i}": float(value) for i, value in enumerate(row)} for row in rng.random((2000, 6))]
+    known = [{f"x{i}": float(value) for i, value in enumerate(row)} for row in rng.random((300, 6))]
     search.tell([(configuration, bowl(configuration)) for configuration in known])
     background = search.strategy._background  # type: ignore[attr-defined]
     background._thread.join()
-    assert search.strategy._learned is not None  # type: ignore[attr-defined]
-    slowest, seen = [], set()
-    for _ in range(20):
-        start = time.perf_counter()
+    model = search.strategy._learned  # type: ignore[attr-defined]
+    assert model is not None
+    held, learn = threading.Event(), Learner.learn
+
+    def slow(*arguments: Any) -> Any:
+        assert held.wait(60.0)
+        return learn(*arguments)
+
+    monkeypatch.setattr(Learner, "learn", slow)
+    seen = set()
+    for _ in range(20):  # far more than are ready
         asked = search.ask(1)
         search.tell([(configuration, bowl(configuration)) for configuration in asked])
-        slowest.append(time.perf_counter() - start)
         seen |= {tuple(configuration.values()) for configuration in asked}
-        time.sleep(0.005)
-    background._thread.join()
+    assert background._thread.is_alive()
+    assert search.strategy._learned is model  # type: ignore[attr-defined]
     assert len(seen) == 20
-    assert np.median(slowest) < 0.05  # a fit alone takes several times as long
+    held.set()
+    background._thread.join()
+    assert search.strategy._learned.told >= 303  # type: ignore[attr-defined]
+
+
+def test_in_the_background_enough_is_made_ready_until_the_next_model() -> None:
+    search = create("ambs", plane(2), seed=0, background=True)
+    search.tell([(configuration, bowl(configuration)) for configuration in create("random", plane(2)).ask(600)])
+    strategy: Any = search.strategy
+    background = strategy._background
+    background._thread.join()
+    assert len(background._ready) == strategy.lifetime == 6
+    asked = search.ask(4)
+    background._thread.join()
+    search.tell([(configuration, bowl(configuration)) for configuration in asked])
+    assert not strategy.stale
+    assert len(background._ready) == 2
+    more = search.ask(2)
+    background._thread.join()
+    search.tell([(configuration, bowl(configuration)) for configuration in more])
+    background._thread.join()
+    assert strategy._learned.told == 606
+
+
+def test_a_fit_in_the_call_does_not_take_all_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = [pool["num_threads"] for pool in threadpool_info()]
+    during: list[int] = []
+    learn = Learner.learn
+
+    def spy(*arguments: Any) -> Any:
+        during.extend(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas")
+        return learn(*arguments)
+
+    monkeypatch.setattr(Learner, "learn", spy)
+    search = create("ambs", plane(), seed=0)
+    search.tell([(configuration, bowl(configuration)) for configuration in search.ask(8)])
+    search.ask(1)
+    assert during and set(during) == {1}
+    assert [pool["num_threads"] for pool in threadpool_info()] == before
+
+
+def test_every_configuration_of_a_small_space_is_a_candidate() -> None:
+    problem = HpProblem()
+    problem.add_hyperparameter((1, 9), "n")
+    problem.add_hyperparameter(list("abcdefg"), "k")
+    search = create("ambs", problem, seed=0, n_candidates=32)
+    assert len(search.strategy._choice.whole) == 63  # type: ignore[attr-defined]
+    for _ in range(40):
+        search.tell([(one, one["n"] - 3.0 * (one["k"] != "e")) for one in search.ask(1)])
+    assert {"n": 9, "k": "e"} not in search.ask(23)  # it was among the first forty
+    assert search.exhausted
+    assert create("ambs", plane(), seed=0).strategy._choice.whole is None  # type: ignore[attr-defined]
 
 
 def test_in_the_background_the_model_comes_to_be_used() -> None:

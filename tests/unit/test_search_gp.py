@@ -48,6 +48,29 @@ def test_it_predicts_as_the_textbook_says_with_points_pending_and_placed() -> No
     np.testing.assert_allclose(free.spread, process.predict(candidates, candidates[3:4]).spread, atol=1e-6)
 
 
+def test_predictions_are_joined_as_if_made_at_once() -> None:
+    rng = np.random.default_rng(1)
+    points, candidates, pending = rng.random((12, 3)), rng.random((9, 3)), rng.random((4, 3))
+    given = Process(points, GROUPS, rng.standard_normal(12), SHAPE).given(pending)
+    whole = given.predict(candidates, room=2)
+    joined = given.predict(candidates[:5], room=2).joined(given.predict(candidates[5:], room=2))
+    for prediction in (whole, joined):
+        prediction.place(6)
+        prediction.place(1)
+    np.testing.assert_allclose(joined.mean, whole.mean, atol=1e-9)
+    np.testing.assert_allclose(joined.spread, whole.spread, atol=1e-9)
+
+
+def test_a_shape_that_is_drawn_near_another_differs_and_keeps_to_the_bounds() -> None:
+    rng = np.random.default_rng(0)
+    drawn = [Shape(np.array([0.01, 1.0, 30.0]), 1.3, 0.01).drawn_near(rng) for _ in range(400)]
+    lengths = np.array([shape.lengths for shape in drawn])
+    assert lengths[:, 0].min() == pytest.approx(0.01) and lengths[:, 2].max() == pytest.approx(30.0)
+    assert abs(np.log(lengths[:, 1]).mean()) < 0.1
+    assert 0.2 < np.log(lengths[:, 1]).std() < 0.4
+    assert all(shape.signal == 1.3 for shape in drawn)
+
+
 def test_a_fit_finds_what_matters_and_how_much_is_noise() -> None:
     rng = np.random.default_rng(0)
     features = rng.random((120, 3))
