@@ -11,9 +11,10 @@ _REFRESH_S = 5.0
 
 @click.command("dashboard")
 @options.workflow
+@options.shown_evaluations(5000, "the 500 best ones among them and the others drawn at random")
 @options.local_port(8080)
 @options.root
-def command(workflow: str, port: int, root: str | None) -> None:
+def command(workflow: str, most: int, port: int, root: str | None) -> None:
     """Show the workflow WF (a name or a path), running or ended, in optuna-dashboard, until Ctrl-C.
 
     It is served on a Unix socket that you alone can connect to. The line to type on your own machine is printed.
@@ -25,7 +26,8 @@ def command(workflow: str, port: int, root: str | None) -> None:
     layout = find_layout(workflow, root)
     from hpcsearch.dashboards.optuna_mirror import OptunaMirror
 
-    mirror = OptunaMirror(layout)
+    mirror = OptunaMirror(layout, most)
+    options.tell_left_out(mirror.left_out)
     with private_folder() as folder:
         announce = how_to_reach(folder, port)
         serve(read_only(mirror.application), folder, mirror.refresh, _REFRESH_S, lambda: click.echo(announce))

@@ -128,6 +128,25 @@ def local_port(default: int) -> Callable[[Command], Command]:
     )
 
 
+def shown_evaluations(default: int, which: str) -> Callable[[Command], Command]:
+    """``--evals``: how many evaluations a page of another project shows, which is slow with many."""
+    return click.option(
+        "--evals",
+        "most",
+        type=Count(),
+        default=default,
+        show_default=True,
+        metavar="K",
+        help=f"Of the evaluations that have ended show K: {which}. Browsers are slow with more.",
+    )
+
+
+def tell_left_out(count: int) -> None:
+    """Says that evaluations are not shown, where some are not."""
+    if count:
+        click.echo(f"{count} evaluations are left out; --evals says how many are shown.")
+
+
 def confirm_on_terminal() -> Callable[[str], bool] | None:
     """What asks the user a question; None where nobody sits at a terminal."""
     return click.confirm if sys.stdin.isatty() and sys.stdout.isatty() else None

@@ -11,17 +11,10 @@ _REFRESH_S = 5.0
 
 @click.command("tensorboard")
 @options.workflow
-@click.option(
-    "--runs",
-    type=options.Count(),
-    default=500,
-    show_default=True,
-    metavar="K",
-    help="Of the evaluations that have ended show K, the best ones first. TensorBoard is slow with thousands.",
-)
+@options.shown_evaluations(500, "the best ones")
 @options.local_port(6006)
 @options.root
-def command(workflow: str, runs: int, port: int, root: str | None) -> None:
+def command(workflow: str, most: int, port: int, root: str | None) -> None:
     """Show the workflow WF (a name or a path), running or ended, in TensorBoard, until Ctrl-C.
 
     Every evaluation is a run with its hyperparameters and its objective (HParams), and with the event files that it
@@ -39,9 +32,8 @@ def command(workflow: str, runs: int, port: int, root: str | None) -> None:
     with private_folder() as folder:
         logdir = folder / "runs"
         logdir.mkdir()
-        mirror = TensorBoardMirror(layout, logdir, runs)
-        if mirror.left_out:
-            click.echo(f"{mirror.left_out} evaluations are left out; --runs says how many are shown.")
+        mirror = TensorBoardMirror(layout, logdir, most)
+        options.tell_left_out(mirror.left_out)
         application = application_over(logdir, _REFRESH_S)
         announce = how_to_reach(folder, port)
         serve(application, folder, mirror.refresh, _REFRESH_S, lambda: click.echo(announce))

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import math
+import random
+import warnings
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
@@ -38,14 +40,25 @@ _COLUMNS = (
     *("started_at", "ended_at", "gathered_at"),
 )
 
+#: So many of the best ones are shown in any case.
+_BEST = 500
+
 _evaluation, _report = schema.evaluation.c, schema.report.c
 
 
 class OptunaMirror:
-    """The study, and the application that shows it. Where a value is new to its range, the study is made anew."""
+    """The study, and the application that shows it. Where a value is new to its range, the study is made anew.
 
-    def __init__(self, layout: Layout) -> None:
+    Args:
+        layout: the workflow.
+        most: of the evaluations that have ended so many are shown, the best ones among them; ``left_out`` counts the
+            others. Those that run, or end from now on, are all shown.
+    """
+
+    def __init__(self, layout: Layout, most: int) -> None:
         self._layout = layout
+        self._hidden = _left_out(layout, most)
+        self.left_out = len(self._hidden)
         self._rows: dict[int, RowMapping] = {}
         self._reports: dict[int, dict[int, float]] = {}
         self._last_report = 0
@@ -89,8 +102,10 @@ class OptunaMirror:
             ).all()
         for identity, evaluation, step, metrics in told:
             self._last_report = identity
+            if evaluation in self._hidden:
+                continue
             value = _first_number(json.loads(metrics))
-            if value is not None:
+            if value is not None and math.isfinite(step):
                 self._reports.setdefault(evaluation, {})[int(step)] = value
         changed = [row for row in rows if self._is_news(row)]
         for row in changed:
@@ -104,7 +119,9 @@ class OptunaMirror:
     def _is_news(self, row: RowMapping) -> bool:
         """Whether it may have changed; what has ended stays as it is."""
         known = self._rows.get(row["id"])
-        return known is None or State(known["state"]) is State.RUNNING
+        if known is None:
+            return row["id"] not in self._hidden
+        return State(known["state"]) is State.RUNNING
 
     def _build(self) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -112,8 +129,10 @@ class OptunaMirror:
         minimize = bool(self._workflow["minimize"])
         direction = StudyDirection.MINIMIZE if minimize else StudyDirection.MAXIMIZE
         self._study = self._storage.create_new_study([direction], self._workflow["name"])
-        study = optuna.load_study(study_name=self._workflow["name"], storage=self._storage)
-        optuna_dashboard.set_objective_names(study, ["objective"])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Optuna calls names of metrics experimental
+            study = optuna.load_study(study_name=self._workflow["name"], storage=self._storage)
+            study.set_metric_names(["objective"])
         self._trials = {}
         for row in self._rows.values():
             self._add(row)
@@ -150,6 +169,16 @@ class OptunaMirror:
         trial.datetime_start = _time(row["started_at"])
         trial.datetime_complete = _time(row["ended_at"]) if row["gathered_at"] else None
         return trial
+
+
+def _left_out(layout: Layout, most: int) -> frozenset[int]:
+    """The evaluations that are not shown: a draw, the same each time, from those that are not among the best."""
+    with reading(layout.database) as connection:
+        minimize = bool(queries.workflow_row(connection)["minimize"])
+        ended = list(connection.scalars(select(_evaluation.id).where(_evaluation.gathered_at.is_not(None))))
+        best = {row["id"] for row in queries.best(connection, minimize, min(_BEST, most))}
+    others = [identity for identity in ended if identity not in best]
+    return frozenset(random.Random(0).sample(others, max(0, len(ended) - most)))
 
 
 def _attributes(row: RowMapping) -> dict[str, Any]:

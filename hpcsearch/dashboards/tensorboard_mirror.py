@@ -31,18 +31,18 @@ _QUERY = select(*(_evaluation[name] for name in _COLUMNS))
 
 
 class TensorBoardMirror:
-    """The folder of runs; ``runs`` bounds how many of the evaluations that have ended are in it, the best ones first.
+    """The folder of runs; ``most`` bounds how many of the evaluations that have ended are in it, the best ones first.
 
     Those that run, or end from now on, are all there.
     """
 
-    def __init__(self, layout: Layout, folder: Path, runs: int) -> None:
+    def __init__(self, layout: Layout, folder: Path, most: int) -> None:
         self._layout = layout
         self._folder = folder
         self._running: dict[int, Path] = {}
         self._known: set[int] = set()
         self._gathered_at = 0.0
-        self.left_out = self._begin(runs)
+        self.left_out = self._begin(most)
 
     def refresh(self) -> None:
         """Takes over what is new in the database and in the evaluations' folders.
@@ -55,14 +55,14 @@ class TensorBoardMirror:
             rows = connection.execute(_QUERY.where(of_interest).order_by(_evaluation.id)).mappings().all()
         self._take(rows)
 
-    def _begin(self, runs: int) -> int:
+    def _begin(self, most: int) -> int:
         """Fills the folder; returns how many evaluations were left out."""
         ended = _evaluation.gathered_at.is_not(None)
         with reading(self._layout.database) as connection:
             minimize = bool(queries.workflow_row(connection)["minimize"])
-            best = queries.best(connection, minimize, runs)
+            best = queries.best(connection, minimize, most)
             query = _QUERY.where(ended, _evaluation.id.not_in([row["id"] for row in best]))
-            others = connection.execute(query.order_by(_evaluation.id.desc()).limit(runs - len(best))).mappings().all()
+            others = connection.execute(query.order_by(_evaluation.id.desc()).limit(most - len(best))).mappings().all()
             known = set(connection.scalars(select(_evaluation.id).where(ended)))
             self._gathered_at = connection.scalar(select(func.max(_evaluation.gathered_at))) or 0.0
         self._take([*best, *others])

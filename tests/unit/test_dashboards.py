@@ -23,7 +23,7 @@ from results_bed import make
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from test_tensorboard_scalars import write
-from workflow_bed import commit, ended, take_lease
+from workflow_bed import commit, ended, finish, take_lease
 
 from hpcsearch.cli.main import hpcsearch_command, run
 from hpcsearch.dashboards.optuna_mirror import OptunaMirror
@@ -140,7 +140,7 @@ def test_the_study_follows_the_database(tmp_path: Path) -> None:
     layout = make(tmp_path, points, [{"objective": 1.0}], [(1, 1.0, {"loss": 3.0}), (1, 2.0, {"loss": 2.0})])
     engine = database.writer(layout.database)
     token = take_lease(engine)
-    mirror = OptunaMirror(layout)
+    mirror = OptunaMirror(layout, 100)
 
     def trials() -> list[tuple[TrialState, Any, dict[str, Any]]]:
         found = mirror._storage.get_all_trials(mirror._study)
@@ -166,6 +166,22 @@ def test_the_study_follows_the_database(tmp_path: Path) -> None:
     engine.dispose()
 
 
+def test_a_large_workflow_is_thinned_out_and_its_best_are_kept(tmp_path: Path) -> None:
+    count = 40
+    outcomes = [{"objective": float(number)} for number in range(count)]
+    layout = make(tmp_path, [{"x": number} for number in range(count + 1)], outcomes, ())
+    mirror = OptunaMirror(layout, 10)
+    assert mirror.left_out == 30
+    shown = [trial.params["x"] for trial in mirror._storage.get_all_trials(mirror._study)]
+    assert len(shown) == 10 and count - 1 in shown
+    engine = database.writer(layout.database)
+    token = take_lease(engine)
+    finish(engine, token, ended(count + 1))
+    engine.dispose()
+    mirror.refresh()
+    assert len(mirror._storage.get_all_trials(mirror._study)) == 11
+
+
 def hparams(run: Path) -> dict[str, Any]:
     """What the HParams plug-in reads in a run: its hyperparameters and its status."""
     found: dict[str, Any] = {}
@@ -189,7 +205,7 @@ def test_tensorboard_runs_have_hyperparameters_objective_and_what_the_evaluation
     write(logdir, "loss", [3.0, 2.0])
     write(logdir / "train", "loss", [9.0])
     (folder := tmp_path / "runs").mkdir()
-    mirror = TensorBoardMirror(layout, folder, runs=10)
+    mirror = TensorBoardMirror(layout, folder, 10)
     assert mirror.left_out == 0
     first, failed, third = sorted(folder.iterdir(), key=lambda run: int(run.name.partition(",")[0]))
     assert third.name == "3,activation=relu,bias=True,depth=1,lr=1,mode=0.5,units=30"
@@ -207,7 +223,7 @@ def test_tensorboard_runs_have_hyperparameters_objective_and_what_the_evaluation
     assert scalars == {"objective": [0.75], "loss": [3.0, 2.0]}  # links to folders are followed by TensorBoard alone
     assert (third / "train").resolve() == logdir / "train"
     (few := tmp_path / "few").mkdir()
-    assert TensorBoardMirror(layout, few, runs=1).left_out == 2
+    assert TensorBoardMirror(layout, few, 1).left_out == 2
     assert [run.name.partition(",")[0] for run in few.iterdir()] == ["3"]
 
 
@@ -216,7 +232,7 @@ def test_tensorboard_follows_what_runs(tmp_path: Path) -> None:
     engine = database.writer(layout.database)
     token = take_lease(engine)
     (folder := tmp_path / "runs").mkdir()
-    mirror = TensorBoardMirror(layout, folder, runs=10)
+    mirror = TensorBoardMirror(layout, folder, 10)
     start = {"evaluation": 2, "attempt": 1, "allocation": 1, "node": "n1", "slot": 0, "started_at": time.time()}
     commit(engine, token, Batch(started=[{**start, "nodes": None, "state": State.RUNNING.value}]))
     mirror.refresh()
@@ -271,7 +287,7 @@ def test_without_the_extra_a_sentence_says_what_to_type(
 def test_wrong_options_are_sentences(layout: Layout, capsys: pytest.CaptureFixture[str]) -> None:
     for arguments, words in (
         (["dashboard", str(layout.root), "--port", "99999"], "99999 is not in the range"),
-        (["tensorboard", str(layout.root), "--runs", "0"], "0 is not in the range"),
+        (["tensorboard", str(layout.root), "--evals", "0"], "0 is not in the range"),
         (["dashboard", "nothing"], "There is no workflow 'nothing'"),
     ):
         assert run(hpcsearch_command, arguments, "hpcsearch") != 0
