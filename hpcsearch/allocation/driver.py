@@ -281,6 +281,9 @@ class Driver:
         if self._supply is not None:
             self._supply.committed(outcomes)
 
+    def stopped(self) -> None:
+        self._drain("it was told to start nothing more")
+
     def recorder_failed(self, kind: str, message: str) -> None:
         self._error = _RECORDER_ERRORS.get(kind, AllocationError)(message)
         log.error("%s", message)

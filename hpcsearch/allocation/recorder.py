@@ -181,6 +181,7 @@ class Recorder:
             evaluations=accepted,
             full=len(accepted) < len(configurations),
             commit_s=commit_s,
+            stop=self._layout.stopped(self._allocation).exists(),
         )
         return commit_s
 

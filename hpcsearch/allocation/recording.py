@@ -49,6 +49,9 @@ class RecordingListener(Protocol):
     def committed(self, outcomes: list[Outcome]) -> None:
         """These results are in the database."""
 
+    def stopped(self) -> None:
+        """Somebody wants nothing more to be started; told again and again."""
+
     def recorder_failed(self, kind: str, message: str) -> None:
         """Nothing can be recorded any more."""
 
@@ -204,6 +207,8 @@ class Recording:
             self._listener.proposed(evaluations, message["full"])
         if outcomes:
             self._listener.committed(outcomes)
+        if message["stop"]:
+            self._listener.stopped()
 
     def _busy(self, message: dict[str, Any]) -> None:
         log.warning(

@@ -15,12 +15,12 @@ def command(workflow: str, root: str | None) -> None:
 
     What they have recorded stays; 'hpcsearch resume' goes on from there.
     """
-    from hpcsearch.monitor.cancelling import cancel, to_cancel
+    from hpcsearch.monitor.cancelling import cancel, known
     from hpcsearch.monitor.snapshot import take_snapshot
     from hpcsearch.workflow.layout import find_layout
 
     layout = find_layout(workflow, root)
-    told = to_cancel(take_snapshot(layout).live)
+    told = known(take_snapshot(layout).live)
     for sentence in cancel(layout, told):
         click.echo(sentence)
     if not told:

@@ -37,6 +37,7 @@ COMMANDS = {
     "dashboard": ("hpcsearch.cli.dashboard", "Show a workflow in optuna-dashboard."),
     "tensorboard": ("hpcsearch.cli.tensorboard", "Show a workflow in TensorBoard."),
     "resume": ("hpcsearch.cli.resume", "Continue a workflow with another allocation."),
+    "stop": ("hpcsearch.cli.stop", "Let what runs end, and start nothing more."),
     "cancel": ("hpcsearch.cli.cancel", "End the allocations of a workflow."),
     "site": ("hpcsearch.cli.site", "What is known of machines."),
     "doctor": ("hpcsearch.cli.doctor", "What a search needs on this machine."),

@@ -157,6 +157,18 @@ def with_silence(view: AllocationView, holder: Holder, now: float) -> Allocation
     return replace(view, reason=reason)
 
 
+def with_stop(view: AllocationView, layout: Layout) -> AllocationView:
+    """The view, which says so when the allocation was told to start nothing more."""
+    if view.standing is not Standing.RUNNING:
+        return view
+    try:
+        told_at = layout.stopped(view.number).stat().st_mtime
+    except OSError:  # nobody has
+        return view
+    at = datetime.fromtimestamp(told_at).strftime("%H:%M:%S")
+    return replace(view, reason=f"It was told at {at} to start nothing more, and ends when what runs has ended.")
+
+
 def with_cancel(view: AllocationView, layout: Layout) -> AllocationView:
     """The view, which says so when the allocation was told to end and has not ended yet, as far as is known."""
     in_vain = view.standing is Standing.DIED and view.started_at is None

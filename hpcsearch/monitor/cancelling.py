@@ -1,4 +1,4 @@
-"""Ending the allocations of a workflow: what the command ``cancel`` and the terminal view do alike."""
+"""Ending the allocations of a workflow: what the commands ``cancel`` and ``stop`` and the terminal view do alike."""
 
 from __future__ import annotations
 
@@ -6,21 +6,18 @@ import contextlib
 from collections.abc import Iterator, Sequence
 
 from hpcsearch import schedulers
-from hpcsearch.errors import SchedulerError
+from hpcsearch.errors import DatabaseError, SchedulerError
 from hpcsearch.monitor.allocations import AllocationView, Standing
 from hpcsearch.sites.load import read_site
 from hpcsearch.workflow.layout import Layout
 
 
-def to_cancel(live: Sequence[AllocationView], *, waiting: bool = False) -> list[AllocationView]:
-    """Those that the scheduler knows, in the order in which they are to be told; with ``waiting`` only what waits.
+def known(live: Sequence[AllocationView]) -> list[AllocationView]:
+    """Those that the scheduler knows, in the order in which they are to be told.
 
     Those of a chain that wait go first, so that none takes the turn of another.
     """
-    chosen = [one for one in live if one.scheduler_id is not None]
-    if waiting:
-        chosen = [one for one in chosen if one.standing in (Standing.QUEUED, Standing.SUBMITTED)]
-    return chosen[::-1]
+    return [one for one in reversed(live) if one.scheduler_id is not None]
 
 
 def cancel(layout: Layout, allocations: Sequence[AllocationView]) -> Iterator[str]:
@@ -43,3 +40,23 @@ def cancel(layout: Layout, allocations: Sequence[AllocationView]) -> Iterator[st
         yield f"Allocation {one.number} ({one.scheduler_id}) is told to end."
     if refused is not None:
         raise refused
+
+
+def stop(layout: Layout, allocations: Sequence[AllocationView]) -> Iterator[str]:
+    """Lets what runs end and nothing else begin: takes back the allocations that wait, and says so.
+
+    Raises:
+        SchedulerError: one that waits could not be taken back.
+        DatabaseError: one that runs could not be told.
+    """
+    runs = [one for one in allocations if one.standing is Standing.RUNNING]
+    for one in runs:
+        try:
+            layout.stopped(one.number).touch()
+        except OSError as error:
+            raise DatabaseError(
+                f"{layout.stopped(one.number)} cannot be written: {error.strerror}.",
+                "Make room there; 'hpcsearch cancel' needs none, and ends what runs.",
+            ) from None
+        yield f"Allocation {one.number} ({one.scheduler_id}) starts nothing more, and ends when what runs has ended."
+    yield from cancel(layout, [one for one in allocations if one not in runs])

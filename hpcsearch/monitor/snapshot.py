@@ -14,7 +14,15 @@ from sqlalchemy import Connection, RowMapping
 
 from hpcsearch.errors import DatabaseError
 from hpcsearch.evaluation import END_STATES, State
-from hpcsearch.monitor.allocations import AllocationView, Heard, ask_schedulers, view, with_cancel, with_silence
+from hpcsearch.monitor.allocations import (
+    AllocationView,
+    Heard,
+    ask_schedulers,
+    view,
+    with_cancel,
+    with_silence,
+    with_stop,
+)
 from hpcsearch.monitor.nodes import NodeView, read_nodes, slots_in_use, split_nodes
 from hpcsearch.monitor.tally import Tally
 from hpcsearch.workflow import lease, queries
@@ -100,6 +108,7 @@ def take_snapshot(
         taken_at = time.time()
         holder = lease.holder(connection)
         views = (view(dict(row), statuses.get(row["number"])) for row in rows)
+        views = (with_stop(one, layout) for one in views)
         allocations = tuple(with_cancel(with_silence(one, holder, taken_at), layout) for one in views)
         node_views: tuple[NodeView, ...] = ()
         if with_nodes or tally is not None:

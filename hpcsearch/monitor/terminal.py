@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import ClassVar
 
 from rich.text import Text
@@ -22,7 +22,8 @@ from textual.widgets import DataTable, Static
 
 from hpcsearch.errors import HpcsearchError
 from hpcsearch.monitor import evaluations, occupancy, output, panels, text
-from hpcsearch.monitor.cancelling import cancel, to_cancel
+from hpcsearch.monitor.allocations import AllocationView
+from hpcsearch.monitor.cancelling import cancel, known, stop
 from hpcsearch.monitor.detail import read_detail
 from hpcsearch.monitor.detail_view import detail_lines
 from hpcsearch.monitor.plot import plot
@@ -39,8 +40,8 @@ SHARE, LONGEST_S = 0.06, 15.0
 #: A terminal of so many columns has a panel for failures, too.
 WIDE = 120
 
-KEYS = "1-5 tables  s sort  r reverse  Enter details  l log  w why  c cancel  ? help  q quit"
-KEYS_NARROW = "1-5 tables s sort r reverse Enter more l log w why c cancel ? help q quit"
+KEYS = "1-5 tables  s sort  r reverse  Enter details  l log  w why  x stop  c cancel  ? help  q quit"
+KEYS_NARROW = "1-5 tables s sort r reverse Enter more l log w why x stop c cancel ? help q quit"
 
 HELP = """\
 1 2 3 4 5   the table: recent, running, best, failed, all
@@ -53,14 +54,21 @@ d           what the driver prints, as it comes
 w           why that evaluation failed
 W           why nothing runs, or what runs
 f           failures by error in the place of the nodes, and back
-c           cancel: end the allocations, those that wait too; it asks first
-t           take back those that wait, the one that runs goes on; it asks first
+x           stop: what runs goes on to its end, nothing more begins; it asks first
+c           cancel: end the allocations at once; it asks first
 q           leave; the search goes on
 
 What is shown is read from the workflow's database; nothing is changed there.
 The scheduler is asked as seldom as the site wants. Where the end is a range,
 it spans the pace of this whole allocation and that of its latter half.
 """.splitlines()
+
+
+#: What ends a search: what is done, and what is asked before.
+ENDINGS: Mapping[str, tuple[Callable[[Layout, Sequence[AllocationView]], Iterator[str]], str]] = {
+    "Stop": (stop, "Start nothing more, and let what runs end?"),
+    "Cancel": (cancel, "End at once, with what runs?"),
+}
 
 
 class _Panels(Horizontal):
@@ -100,8 +108,8 @@ class Monitor(App[None]):
         Binding("d", "driver", "driver"),
         Binding("w", "why(True)", "why"),
         Binding("W", "why(False)", "why nothing runs"),
-        Binding("c", "cancel(False)", "cancel"),
-        Binding("t", "cancel(True)", "take back"),
+        Binding("x", "end('Stop')", "stop"),
+        Binding("c", "end('Cancel')", "cancel"),
         Binding("f", "failures", "failures"),
         Binding("question_mark,h", "help", "help"),
         Binding("q", "quit", "quit"),
@@ -297,19 +305,19 @@ class Monitor(App[None]):
     def action_help(self) -> None:
         self.push_screen(Page("Keys", lambda width: HELP))
 
-    def action_cancel(self, waiting: bool) -> None:
+    def action_end(self, name: str) -> None:
         if self._picture is None:
             return
-        chosen = to_cancel(self._picture.snapshot.live, waiting=waiting)
+        chosen = known(self._picture.snapshot.live)
         if not chosen:
-            self.push_screen(Page("Cancel", lambda width: ["Nothing waits." if waiting else "Nothing runs or waits."]))
+            self.push_screen(Page(name, lambda width: ["Nothing runs, and nothing waits."]))
             return
+        do, question = ENDINGS[name]
 
         def take(answer: bool | None) -> None:
             if answer:
-                self.push_screen(Page("Cancel", lambda width: list(cancel(self._layout, chosen))))
+                self.push_screen(Page(name, lambda width: list(do(self._layout, chosen))))
 
-        question = f"End {'this allocation' if len(chosen) == 1 else 'these allocations'} of {self._layout.name}?"
         self.push_screen(Question([question, *(f"  {panels.allocation(one)}" for one in chosen)]), take)
 
 

@@ -73,6 +73,10 @@ class Layout:
         """Appears when somebody has told the allocation to end; its time is when."""
         return self.allocation(number) / "cancelled"
 
+    def stopped(self, number: int) -> Path:
+        """Appears when somebody wants the allocation to start nothing more; its time is when."""
+        return self.allocation(number) / "stopped"
+
     def evaluation(self, evaluation_id: int) -> Path:
         return self.evaluations / str(evaluation_id)
 

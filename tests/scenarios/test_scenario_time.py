@@ -65,6 +65,25 @@ def test_a_search_drains_before_its_walltime_ends(bed: Bed) -> None:
     assert {identity: search.recorded()[identity] for identity in before} == before
 
 
+def test_a_search_that_is_stopped_lets_what_runs_end(bed: Bed) -> None:
+    search = bed.submit(PATIENT, "--max-evals", 20 * bed.nodes, wait=False)
+    search.await_running(bed.nodes)
+    done = bed.command("stop", search.name)
+    assert done.returncode == 0 and "starts nothing more, and ends when what runs has ended." in done.stdout
+    assert "to start nothing more" in search.status()
+    until(lambda: "nothing is started any more" in search.log(), "the driver hears that it is to stop")
+    (bed.folder / "go").touch()
+    assert search.await_exit() == 0
+    counts = search.counts()
+    finished = counts[State.FINISHED]
+    assert bed.nodes <= finished < 20 * bed.nodes
+    assert counts == {State.FINISHED: finished, State.PROPOSED: counts[State.PROPOSED]}, "nothing was cut off"
+    assert "it was told to start nothing more" in search.status()
+    search.check_events()
+    search.resume("-t", 10)
+    search.check(20 * bed.nodes)
+
+
 def test_a_resumable_evaluation_goes_on_from_its_checkpoint(bed: Bed) -> None:
     search = bed.submit(CHECKPOINTED, "--max-evals", 2, "--resumable", walltime=f"00:00:{bed.short_walltime_s - 4}")
     assert search.exit_status() == 0

@@ -98,16 +98,19 @@ def test_cancel_asks_and_only_a_yes_ends_it(search: Search, terminal: Start) -> 
             shown.shows("running", "26 of 60")
             for no in ("n", "Escape", "Enter"):
                 shown.type("c")
-                shown.shows("End this allocation of demo?")
+                shown.shows("End at once, with what runs?")
                 shown.type(no)
-                assert "End this allocation" not in shown.shows("[1 recent]")
+                assert "End at once" not in shown.shows("[1 recent]")
             assert allocation.poll() is None
-            shown.type("t")
-            shown.shows("Nothing waits.")
+            shown.type("x")
+            shown.shows("Start nothing more, and let what runs end?")
+            shown.type("y")
+            shown.shows("starts nothing more, and ends when what runs has ended.")
+            assert search.layout.stopped(1).exists() and allocation.poll() is None
             shown.type("Escape")
-            shown.shows("[1 recent]")
+            shown.shows("[1 recent]", "to start nothing more")
             shown.type("c")
-            shown.shows("End this allocation of demo?")
+            shown.shows("End at once, with what runs?")
             shown.type("y")
             shown.shows("is told to end.")
             assert allocation.wait(60) == -15

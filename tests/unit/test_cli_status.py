@@ -46,7 +46,9 @@ def values(layout: Layout, capsys: pytest.CaptureFixture[str]) -> Any:
 
 
 @pytest.mark.parametrize("given", ["poly", "poly/", "./workflows/poly", "workflows/poly/../poly", "{}"])
-@pytest.mark.parametrize("command", ["status", "results", "show", "logs", "cancel", "rm", "resume"])
+@pytest.mark.parametrize(
+    "command", ["status", "results", "show", "logs", "monitor", "why", "stop", "cancel", "rm", "resume"]
+)
 def test_a_workflow_is_named_or_pathed_alike(
     make_workflow: MakeWorkflow,
     tmp_path: Path,
