@@ -24,6 +24,7 @@ PAGES = (
     "docs/programs.rst",
     "docs/scripts.rst",
     "docs/search.rst",
+    "docs/stopping.rst",
     "docs/checkpoints.rst",
     "docs/watching.rst",
     "docs/report.rst",
