@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
-    from hpcsearch import data, devices, experiment, tensorboard
+    from hpcsearch import allreduce, data, devices, experiment, tensorboard, util
     from hpcsearch.evaluation import Resources
     from hpcsearch.problem import HpProblem
     from hpcsearch.program import Command, command
@@ -28,6 +28,7 @@ __all__ = [
     "HpProblem",
     "Resources",
     "Stopped",
+    "allreduce",
     "artifact",
     "command",
     "data",
@@ -43,6 +44,7 @@ __all__ = [
     "should_stop",
     "submit",
     "tensorboard",
+    "util",
     "world",
 ]
 
@@ -67,7 +69,7 @@ _HOMES = {
 }
 
 #: Public names that are modules.
-_MODULES = frozenset({"data", "devices", "experiment", "tensorboard"})
+_MODULES = frozenset({"allreduce", "data", "devices", "experiment", "tensorboard", "util"})
 
 #: Public functions that share their name with a submodule.
 _SHARED = frozenset({"evaluation"})

@@ -10,14 +10,25 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hpcsearch.experiment.elsewhere import on
     from hpcsearch.experiment.fronts import (
+        allreduce,
         differential_evolution,
         evolutionary_search,
         grid_search,
         launch,
+        parameter_server,
         random_search,
     )
 
-__all__ = ["differential_evolution", "evolutionary_search", "grid_search", "launch", "on", "random_search"]
+__all__ = [
+    "allreduce",
+    "differential_evolution",
+    "evolutionary_search",
+    "grid_search",
+    "launch",
+    "on",
+    "parameter_server",
+    "random_search",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -28,6 +28,8 @@ class Elsewhere(Place):
     random_search = _there(fronts.random_search)
     differential_evolution = _there(fronts.differential_evolution)
     evolutionary_search = differential_evolution
+    allreduce = _there(fronts.allreduce)
+    parameter_server = _there(fronts.parameter_server)
 
 
 def on(**options: Any) -> Elsewhere:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar, cast
@@ -11,6 +12,7 @@ from typing import Any, TypeVar, cast
 from hpcsearch.errors import UsageError
 from hpcsearch.experiment import space as spaces
 from hpcsearch.experiment.place import Place, check_options, current
+from hpcsearch.experiment.program import program_of
 from hpcsearch.experiment.result import Experiment
 from hpcsearch.experiment.running import Plan, begin
 
@@ -146,6 +148,77 @@ def differential_evolution(
 
 
 evolutionary_search = differential_evolution
+
+
+@_front
+def allreduce(
+    function: Training | str | os.PathLike[str],
+    ranks: int | None = None,
+    nodes: int = 1,
+    library: str = "horovod",
+    **options: Any,
+) -> Experiment:
+    """Runs a function, a notebook or a program once, as several ranks that train one model together.
+
+    Each rank finds the others as the library does: after ``hvd.init()``, for one. What the first one returns, if
+    anything, is the metric.
+
+    Args:
+        function: what to run, or the path of a notebook (``.ipynb``) or program (``.py``), which begins in the
+            project's folder.
+        ranks: how many, on all nodes together; by default one on each node, and here as many as GPUs or cores.
+        nodes: how many nodes.
+        library: what the ranks find each other with: ``horovod``, ``torch`` or ``tensorflow``.
+        options: those of :func:`on`, for this call.
+
+    Raises:
+        HpcsearchError: it was refused, or it has failed.
+    """
+    return _together("Allreduce", function, ranks, nodes, {"data_parallel": library, **options})
+
+
+@_front
+def parameter_server(
+    function: Training | str | os.PathLike[str],
+    num_ps: int = 1,
+    ranks: int | None = None,
+    nodes: int = 1,
+    **options: Any,
+) -> Experiment:
+    """Runs a function once, as several ranks of TensorFlow of which some hold the parameters; ``TF_CONFIG`` says which.
+
+    Args:
+        function: what to run, or the path of a notebook or program.
+        num_ps: how many of the ranks are parameter servers; they end with the others.
+        ranks: how many in all; by default two beside the parameter servers, in all a multiple of ``nodes``.
+        nodes: how many nodes.
+        options: those of :func:`on`, for this call.
+
+    Raises:
+        HpcsearchError: it was refused, or it has failed.
+    """
+    _at_least("num_ps", num_ps, 1)
+    _at_least("nodes", nodes, 1)
+    ranks = math.ceil((num_ps + 2) / nodes) * nodes if ranks is None else ranks
+    if ranks <= num_ps:
+        raise UsageError(f"Of {ranks} ranks {num_ps} cannot be parameter servers: one at least has to train.")
+    more = {"data_parallel": "tensorflow", "num_ps": num_ps, **options}
+    return _together("Parameter server", function, ranks, nodes, more)
+
+
+def _together(title: str, what: Any, ranks: int | None, nodes: int, options: Mapping[str, Any]) -> Experiment:
+    _at_least("nodes", nodes, 1)
+    place = current()
+    if ranks is None:
+        ranks = nodes * (max(2, place.at_once) if place.here else 1)
+    _at_least("ranks", ranks, 1)
+    if ranks % nodes:
+        even = math.ceil(ranks / nodes) * nodes
+        raise UsageError(f"{ranks} ranks cannot be shared evenly by {nodes} nodes.", f"Write ranks={even}.")
+    function = program_of(what) if isinstance(what, str | os.PathLike) else what
+    plan = Plan(title, spaces.single(title.lower()), "list", 1, needs_metric=False)
+    shape = {"nodes": nodes, "nodes_per_eval": nodes, "ranks_per_node": ranks // nodes, "evals_per_node": 1}
+    return begin(function, plan, place.but(**{**shape, **options}))
 
 
 def _at_least(name: str, value: Any, least: int) -> None:

@@ -6,6 +6,7 @@ the same search path.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import json
 import pickle
@@ -92,6 +93,12 @@ def save(call: Call, folder: Path) -> None:
     body = pickled(call, _name(call.function))
     search_path = [str(Path(folder).absolute()) for folder in sys.path]  # an empty one is the current folder
     (folder / FILE).write_bytes(pickle.dumps((search_path, body)))
+
+
+def cached(function: Callable[..., Any], parameters: Mapping[str, Any]) -> Callable[..., Any]:
+    """A function with a cache, which is empty again where it arrives."""
+    wrapped: Callable[..., Any] = functools.lru_cache(**parameters)(function)
+    return wrapped
 
 
 class _Loading:

@@ -67,6 +67,12 @@ class Place:
             return find_site().name == LOCAL
         return LOCAL in (self.site, self.queue)
 
+    @property
+    def at_once(self) -> int:
+        """How many evaluations run at once, where there are enough of them."""
+        by_default = _cores_or_gpus() if self.here else 1
+        return self.nodes * int(self.options.get("evals_per_node", by_default))
+
     def facts(self, evaluations: int) -> dict[str, Any]:
         """What a request says of it; ``evaluations`` is how many there are to be run.
 
@@ -120,7 +126,11 @@ def current() -> Place:
 
 def _shares(evaluations: int) -> dict[str, int]:
     """As many evaluations at once as there are GPUs, or cores where there are none."""
-    return {"evals_per_node": max(1, min(evaluations, len(visible_gpus(os.environ)) or _cores()))}
+    return {"evals_per_node": max(1, min(evaluations, _cores_or_gpus()))}
+
+
+def _cores_or_gpus() -> int:
+    return len(visible_gpus(os.environ)) or _cores()
 
 
 def _cores() -> int:

@@ -20,6 +20,7 @@ from hpcsearch.monitor.snapshot import Snapshot, hear_schedulers, take_snapshot
 from hpcsearch.monitor.text import number
 from hpcsearch.schedulers.result import read_exit_status
 from hpcsearch.submission.api import Submitted
+from hpcsearch.submission.notebook import Bar, Shown, in_notebook
 from hpcsearch.workflow.layout import Layout
 from hpcsearch.workflow.workflow import open_workflow
 
@@ -86,6 +87,7 @@ def ended_with_this_process(submitted: Submitted) -> Iterator[None]:
 def _shown_until_ended(submitted: Submitted) -> Snapshot:
     with _display() as show:
         snapshot = _until_ended(submitted, show)
+        show(snapshot)
     if not (isinstance(show, _Lines) and show.said(snapshot)):
         click.echo(_line(snapshot))
     return snapshot
@@ -166,9 +168,17 @@ def _best(snapshot: Snapshot) -> str:
     return f", best {number(best.objective)} (evaluation {best.id})"
 
 
+def _running(snapshot: Snapshot) -> str:
+    return f"{snapshot.running} running{_best(snapshot)}"
+
+
 @contextmanager
 def _display() -> Iterator[Show]:
-    """A bar on a terminal; elsewhere a line now and then."""
+    """A bar on a terminal and in a notebook; elsewhere a line now and then."""
+    if in_notebook():
+        bar = Shown()
+        yield lambda snapshot: bar.show(Bar(snapshot.ended, snapshot.max_evals, _running(snapshot)))
+        return
     if not sys.stdout.isatty() or os.environ.get("TERM") == "dumb":
         yield _Lines()
         return
@@ -176,11 +186,10 @@ def _display() -> Iterator[Show]:
 
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
     with Progress(*columns, transient=True) as progress:
-        bar = progress.add_task("waiting for the first result", total=None)
+        task = progress.add_task("waiting for the first result", total=None)
 
         def show(snapshot: Snapshot) -> None:
-            running = f"{snapshot.running} running{_best(snapshot)}"
-            progress.update(bar, completed=snapshot.ended, total=snapshot.max_evals, description=running)
+            progress.update(task, completed=snapshot.ended, total=snapshot.max_evals, description=_running(snapshot))
 
         yield show
 

@@ -23,6 +23,8 @@ PAGES = (
     "docs/runfunctions.rst",
     "docs/programs.rst",
     "docs/scripts.rst",
+    "docs/experiments.rst",
+    "docs/data.rst",
     "docs/search.rst",
     "docs/stopping.rst",
     "docs/checkpoints.rst",

@@ -14,7 +14,7 @@ from scenario_bed import Bed, ClusterBed, Search, processes_of, until
 from hpcsearch.evaluation import State
 from hpcsearch.workflow.layout import Layout
 
-pytestmark = pytest.mark.beds("local", "slurm", "pbs")
+pytestmark = pytest.mark.beds("local", "slurm")
 
 SCRIPT = """\
 import os

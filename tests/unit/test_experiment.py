@@ -268,9 +268,11 @@ def test_a_script_s_own_functions_and_modules(tmp_path: Path) -> None:
     (tmp_path / "beside.py").write_text("OFFSET = 10\n")
     (tmp_path / "script.py").write_text(
         textwrap.dedent("""
+        import functools
         from hpcsearch import experiment
         import beside
         SCALE = 2
+        @functools.lru_cache(maxsize=3)
         def doubled(x):
             return SCALE * x
         def training(x):
