@@ -2,6 +2,16 @@
 
 from __future__ import annotations
 
-from hpcsearch.experiment.fronts import launch
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hpcsearch.experiment.result import Experiment
 
 __all__ = ["launch"]
+
+
+def launch(*arguments: Any, **options: Any) -> Experiment:
+    """The same as :func:`hpcsearch.experiment.allreduce`."""
+    from hpcsearch.experiment.fronts import allreduce
+
+    return allreduce(*arguments, **options)

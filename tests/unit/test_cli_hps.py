@@ -103,7 +103,7 @@ def test_in_a_project_the_name_is_enough(search_files: Path, monkeypatch: pytest
 def test_a_strategy_that_was_left_out_is_asked_for(search_files: Path) -> None:
     done = hpcsearch("hps", "polynome2")
     assert done.returncode == 2
-    assert "There is no search strategy 'polynome2'.\nKnown strategies: ambs, grid, random;" in done.stderr
+    assert "There is no search strategy 'polynome2'.\nKnown strategies: ambs, " in done.stderr
 
 
 @pytest.mark.parametrize(
