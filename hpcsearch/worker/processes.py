@@ -68,6 +68,15 @@ def descendants(root: int) -> list[int]:
     return found
 
 
+def has_children() -> bool:
+    """Whether this process has any child, also one that has ended and is not reaped; of a subreaper: any descendant."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
+
+
 def send(pid: int, signal_number: int) -> None:
     """Sends a signal to a process that may have ended meanwhile."""
     try:

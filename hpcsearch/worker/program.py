@@ -32,7 +32,7 @@ from hpcsearch.program import (
 )
 from hpcsearch.runfunction import RunFunction, as_run_function
 from hpcsearch.worker import context
-from hpcsearch.worker.processes import become_subreaper, descendants, kill_descendants, reap_children
+from hpcsearch.worker.processes import become_subreaper, descendants, has_children, kill_descendants, reap_children
 from hpcsearch.worker.stopping import Stopped
 
 _READ_BYTES = 1 << 16
@@ -128,7 +128,8 @@ class Running:
         self._errors: deque[bytes] = deque()
         self._timed_out = False
         become_subreaper()
-        self._others = frozenset(descendants(os.getpid()))  # what the run function's module started: none of ours
+        # What the run function's module has started is none of ours.
+        self._others = frozenset(descendants(os.getpid()) if has_children() else ())
         self._process = _started(argv, working_directory(command, directory, base), environment)
         streams = ((self._process.stdout, 1, self.announced.feed), (self._process.stderr, 2, self._keep))
         self._takers = [threading.Thread(target=_take, args=one, daemon=True) for one in streams]
@@ -164,7 +165,8 @@ class Running:
             code = self._process.wait()
         finally:
             timer.cancel()
-            self._kill_all()
+            if has_children():
+                self._kill_all()
             if not self._others:
                 reap_children(_DRAIN_LIMIT_S)
         for taker in self._takers:

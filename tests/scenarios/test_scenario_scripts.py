@@ -152,6 +152,22 @@ def test_any_strategy_takes_the_ranges_as_bounds(bed: Bed) -> None:
         assert isinstance(record.config["units"], int) and record.config["act"] in ("relu", "tanh")
 
 
+@pytest.mark.parametrize("how", ["grid", "plug-in"])
+def test_it_goes_on_where_it_was(bed: Bed, how: str) -> None:
+    (bed.folder / "plugin.py").write_text(PLUGIN)
+    options = ["-hp", "lr=0:11"] if how == "grid" else ["-hp", "lr=0:1:10:a", "-opt", bed.folder / "plugin.py"]
+    script = "lr = 1\nprint('fitness:', lr)\n" if how == "grid" else ARRAY
+    found = search(bed, script, *options, "--max-evals", 7)
+    found.check(7)
+    (bed.folder / "user/train.py").unlink()  # the workflow has its own
+    found.resume("--max-evals", 50)
+    records = found.check(12)
+    if how == "plug-in":
+        printed = (found.layout.allocation(2) / "stderr").read_text()
+        assert [line for line in printed.splitlines() if line.startswith("generation")][-1] == "generation 3"
+    assert all(record.state is State.FINISHED for record in records)
+
+
 # ---- how it gets its values
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -112,3 +113,29 @@ def test_a_search_that_has_been_asked_proposes_the_spares_itself(monkeypatch: py
     assert len(bench.replenish(24)) == count and started[0].sent[-1]["op"] == "ask"
     started[0].dies()
     assert len(started) == 2 and len(bench.replenish(24)) == count
+
+
+def test_a_search_that_waits_for_results_is_asked_again_when_there_are_some(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(monkeypatch)
+    supply = bench.supply
+    busy, idle = (Demand(slots=8, free=8, busy=count, median_s=5.0, room=1000.0) for count in (1, 0))
+    supply.take()
+    supply.replenish(dataclasses.replace(busy, free=0))  # no spares are used
+    bench.tell_past()
+    (process,) = started
+    process.says(READY)
+
+    def asked() -> int:
+        return sum(message["op"] == "ask" for message in process.sent)
+
+    supply.replenish(busy)
+    assert asked() == 1
+    process.says({"op": "proposed", "configurations": [], "exhausted": False})
+    supply.replenish(busy)
+    assert asked() == 1 and not supply.end  # it has said that it has nothing before something ends
+    supply.committed([({"x": 0}, 1.0)])
+    supply.replenish(busy)
+    assert asked() == 2
+    process.says({"op": "proposed", "configurations": [], "exhausted": False})
+    supply.replenish(idle)
+    assert asked() == 2 and "has been evaluated" in supply.end  # nothing will ever end: nor will it propose

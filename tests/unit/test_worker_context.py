@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 import hpcsearch
+from hpcsearch.errors import NotFoundError
 from hpcsearch.worker import context
 from hpcsearch.worker.environment import GPU_VARIABLES
 
@@ -108,3 +109,25 @@ def test_a_line_of_the_log_has_the_time_and_the_rank(
     assert elsewhere.getvalue() == ""
     expected = rf"{at} by hand\n{at} epoch 3\n    loss 0.5\n{at} \[rank 3\] \\udcff\n"
     assert re.fullmatch(expected, capfd.readouterr().out)
+
+
+# ---- in a program of an evaluation
+
+
+def test_a_program_knows_its_evaluation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"EVALUATION": "7", "CONFIG": '{"lr": 0.5}', "DIRECTORY": str(tmp_path / "7")}.items():
+        monkeypatch.setenv(f"HPCSEARCH_{name}", value)
+    current = hpcsearch.evaluation()
+    assert (current.id, current.config, current.directory) == (7, {"lr": 0.5}, tmp_path / "7")
+    assert hpcsearch.tensorboard.logdir().startswith(str(tmp_path / "7"))
+
+
+def test_an_array_is_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HPCSEARCH_ARTIFACTS", str(tmp_path))
+    (tmp_path / "lr.npy").touch()
+    assert hpcsearch.artifact("lr") == str(tmp_path / "lr.npy")
+    with pytest.raises(NotFoundError, match="There is no array 'units'"):
+        hpcsearch.artifact("units")
+    monkeypatch.delenv("HPCSEARCH_ARTIFACTS")
+    with pytest.raises(NotFoundError, match="There is no array 'lr'"):
+        hpcsearch.artifact("lr")

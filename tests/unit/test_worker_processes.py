@@ -201,3 +201,26 @@ def test_a_kernel_that_refuses_is_an_error() -> None:
 
 def test_this_machine_shows_its_processes() -> None:
     assert Path("/proc/self/stat").exists()
+
+
+def test_whether_there_are_children() -> None:
+    code = (
+        "import functools, os, time\n"
+        "print = functools.partial(print, flush=True)\n"
+        "from hpcsearch.worker.processes import become_subreaper, has_children\n"
+        "become_subreaper()\n"
+        "print(has_children())\n"
+        "if os.fork() == 0:\n"
+        "    if os.fork() == 0:\n"
+        "        time.sleep(600)\n"
+        "    os._exit(0)\n"
+        "os.wait()\n"  # the grandchild is now a child
+        "print(has_children())\n"
+        "from hpcsearch.worker.processes import kill_descendants\n"
+        "kill_descendants(os.getpid())\n"
+        "print(has_children())\n"  # a zombie is one, too
+        "os.wait()\n"
+        "print(has_children())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.split() == ["False", "True", "True", "False"]
