@@ -83,6 +83,7 @@ def normalise(value: Any) -> Result:
 
     A number (Python's, numpy's, or anything with ``__float__`` or ``item()``) is the objective. A dict has the number
     under ``"objective"``; its other entries are metadata, in which NaN and infinities become None, as JSON has neither.
+    Several named numbers under ``"objective"`` are kept by their names, and the first one is what is searched by.
 
     Raises:
         BadResultError: no number, a number that is not finite, or metadata that JSON cannot hold.
@@ -105,7 +106,20 @@ def normalise(value: Any) -> Result:
         except (TypeError, RecursionError) as exc:
             message = f"the metadata {key!r} holds {exc}, which JSON cannot hold"
             raise BadResultError(message, "return numbers, texts, lists and dicts; write the rest to a file") from None
-    return Result(_objective(value["objective"]), metadata)
+    if not isinstance(value["objective"], Mapping):
+        return Result(_objective(value["objective"]), metadata)
+    named = _named(value["objective"], metadata)
+    return Result(next(iter(named.values())), {**named, **metadata})
+
+
+def _named(objectives: Mapping[Any, Any], metadata: Mapping[str, Any]) -> dict[str, float]:
+    """Several objectives by name, the one that is searched by first."""
+    if not objectives:
+        raise BadResultError("the objective is a dict without entries", _RESULT_FORMS)
+    twice = sorted({str(name) for name in objectives} & metadata.keys())
+    if twice:
+        raise BadResultError(f"{twice[0]!r} is among the objectives and beside them", "give it one place")
+    return {str(name): _objective(number, str(name)) for name, number in objectives.items()}
 
 
 def failure_from(exc: BaseException) -> Failure:
@@ -195,8 +209,8 @@ def _binds(signature: inspect.Signature, *args: object, **kwargs: object) -> boo
     return True
 
 
-def _objective(value: Any) -> float:
-    number = value
+def _objective(value: Any, name: str = "") -> float:
+    number, label = value, f"the objective {name!r}" if name else "the objective"
     try:
         if hasattr(value, "item"):  # scalars of numpy and torch
             number = value.item()
@@ -205,9 +219,9 @@ def _objective(value: Any) -> float:
         number = float(number)
     except (TypeError, ValueError, OverflowError, RuntimeError):
         remedy = getattr(type(value), "if_returned", "")
-        raise BadResultError(f"the objective is {_shown(value)}, not one number{remedy}", _RESULT_FORMS) from None
+        raise BadResultError(f"{label} is {_shown(value)}, not one number{remedy}", _RESULT_FORMS) from None
     if not math.isfinite(number):
-        raise BadResultError(f"the objective is {number}, not a finite number", "check for divergence, and raise")
+        raise BadResultError(f"{label} is {number}, not a finite number", "check for divergence, and raise")
     return number
 
 

@@ -20,6 +20,12 @@ _SHOWN = 10
     help=f"The K best alone. Without it {_SHOWN} are shown, and a file gets all evaluations.",
 )
 @click.option(
+    "--pareto",
+    "goals",
+    metavar="NAME[:min|:max],...",
+    help="Those that no other one beats in several objectives, which the run function returned by name.",
+)
+@click.option(
     "--output",
     "-o",
     type=click.Path(path_type=Path),
@@ -29,17 +35,25 @@ _SHOWN = 10
 @click.option("--force", is_flag=True, help="Write over FILE if it exists.")
 @options.output_format("table", "json", "csv")
 @options.root
-def command(workflow: str, top: int | None, output: Path | None, force: bool, form: str, root: str | None) -> None:
+def command(
+    workflow: str, top: int | None, goals: str | None, output: Path | None, force: bool, form: str, root: str | None
+) -> None:
     """Show the best evaluations of the workflow WF (a name or a path), the best first.
 
     FILE gets the columns of results.csv in the workflow's directory. It has the K best, the best first, or without
     --top all evaluations, failed and unfinished ones too.
     """
-    from hpcsearch.monitor.results import show_results
+    from hpcsearch.errors import UsageError
+    from hpcsearch.monitor.results import show_pareto, show_results
     from hpcsearch.workflow.results.export import check_export, export
     from hpcsearch.workflow.workflow import open_workflow
 
     opened = open_workflow(workflow, root)
+    if goals is not None:
+        if top is not None or output is not None:
+            raise UsageError("--pareto goes with neither --top nor --output.", "Leave one out; --format json has all.")
+        show_pareto(opened.name, opened.pareto(goals), [goal.partition(":")[0] for goal in goals.split(",")], form)
+        return
     if output is not None:
         check_export(opened.layout, output, force)
     show_results(opened.name, opened.best(top or _SHOWN), opened.counts(), form)

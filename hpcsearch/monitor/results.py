@@ -17,6 +17,23 @@ def show_results(workflow: str, best: Sequence[Record], counts: Mapping[State, i
     {"table": _table, "json": _json, "csv": _csv}[form](workflow, best, counts)
 
 
+def show_pareto(workflow: str, front: Sequence[Record], goals: Sequence[str], form: str) -> None:
+    """Prints a Pareto front in its order, with its ``goals``; ``form`` is table, json or csv."""
+    if form != "table":
+        {"json": _json, "csv": _csv}[form](workflow, front, {})
+        return
+    if not front:
+        print(f"No evaluation of {workflow!r} has finished yet.")
+        return
+    names, shown = _names(front), [goal.strip() for goal in goals]
+    rows = []
+    for record in front:
+        values = [record.objective if goal == "objective" else record.metadata[goal] for goal in shown]
+        rows.append((str(record.id), *map(text.number, values), *(_value(record, name) for name in names)))
+    text.print_table(("Id", *("Objective" if goal == "objective" else goal for goal in shown), *names), rows)
+    print(f"{len(front)} finished evaluation{'s' * (len(front) != 1)} that no other one beats in {', '.join(shown)}.")
+
+
 def _names(best: Sequence[Record]) -> list[str]:
     return sorted({name for record in best for name in record.config})
 

@@ -135,6 +135,21 @@ class Workflow:
             minimize = bool(queries.workflow_row(connection)["minimize"])
             return _records(connection, queries.best(connection, minimize, n))
 
+    def pareto(self, goals: str) -> list[Record]:
+        """The finished evaluations that no other one beats in several objectives: ``"accuracy:max,latency:min"``.
+
+        The names are those that the run function returned, or ``objective``; without a sense that of the problem. They
+        come by the first goal, the best first.
+
+        Raises:
+            UsageError: a goal cannot be read, or nothing has a number under its name.
+        """
+        from hpcsearch.workflow.results.pareto import pareto_front, parse_goals
+
+        with reading(self.layout.database) as connection:
+            minimize = bool(queries.workflow_row(connection)["minimize"])
+        return pareto_front(self._pages(), parse_goals(goals, minimize))
+
     def counts(self) -> dict[State, int]:
         """How many evaluations are in each state; states with none are left out."""
         with reading(self.layout.database) as connection:

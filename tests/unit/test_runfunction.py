@@ -337,7 +337,17 @@ BAD_RESULTS = [
     ({"objective": 1, "model": object()}, "metadata 'model' holds .*object.*JSON"),
     ({"objective": 1, "history": [1, {2}]}, r"metadata 'history' holds \{2\}"),
     ({"objective": 1, "by_epoch": {1: 2}}, "metadata 'by_epoch'"),
+    ({"objective": {}}, "a dict without entries"),
+    ({"objective": {"loss": 1.0, "latency": "slow"}}, "objective 'latency' is 'slow'"),
+    ({"objective": {"loss": math.inf}}, "objective 'loss' is inf"),
+    ({"objective": {"loss": 1.0}, "loss": 2.0}, "'loss' is among the objectives and beside them"),
 ]
+
+
+def test_several_objectives_are_kept_by_name_and_the_first_one_is_searched_by() -> None:
+    result = normalise({"objective": {"accuracy": np.float32(0.5), "latency": 3}, "epochs": 7})
+    assert result.objective == 0.5
+    assert result.metadata == {"accuracy": 0.5, "latency": 3.0, "epochs": 7}
 
 
 @pytest.mark.parametrize(("value", "message"), BAD_RESULTS)

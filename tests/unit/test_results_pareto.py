@@ -1,0 +1,94 @@
+"""Several objectives: the Pareto front, from Python and at the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from results_bed import FAILURE, make
+
+from hpcsearch.cli.main import hpcsearch_command, run
+from hpcsearch.errors import UsageError
+from hpcsearch.workflow.layout import Layout
+from hpcsearch.workflow.results.pareto import beats, parse_goals
+from hpcsearch.workflow.workflow import open_workflow
+
+
+def outcome(accuracy: float, latency: float | None) -> dict[str, Any]:
+    return {"objective": accuracy, "metadata": json.dumps({"accuracy": accuracy, "latency": latency, "note": "x"})}
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    outcomes = [
+        outcome(0.9, 30.0),
+        outcome(0.8, 10.0),
+        outcome(0.7, 20.0),  # beaten by the second
+        FAILURE,
+        outcome(0.95, None),  # has no latency
+        outcome(0.9, 30.0),  # equals the first
+    ]
+    return make(tmp_path, [{"x": number} for number in range(8)], outcomes, ())
+
+
+def test_what_is_beaten_failed_or_without_a_number_is_not_on_the_front(layout: Layout) -> None:
+    workflow = open_workflow(layout.root)
+    assert [record.id for record in workflow.pareto("accuracy:max,latency:min")] == [1, 6, 2]
+    assert [record.id for record in workflow.pareto("latency:min,accuracy")] == [2, 1, 6]
+    assert [record.id for record in workflow.pareto("objective:max")] == [5]
+    assert [record.id for record in workflow.pareto("accuracy:min, latency:max")] == [3, 1, 6]
+
+
+@given(st.lists(st.tuples(*[st.integers(0, 4)] * 3), max_size=30))
+def test_the_front_is_what_nothing_beats(points: list[tuple[int, ...]]) -> None:
+    from types import SimpleNamespace
+
+    from hpcsearch.evaluation import State
+    from hpcsearch.workflow.results.pareto import pareto_front
+
+    evaluated = [
+        SimpleNamespace(state=State.FINISHED, objective=1.0, metadata=dict(zip("abc", point, strict=True)))
+        for point in points
+    ]
+    front = pareto_front(evaluated, parse_goals("a,b,c", minimize=False)) if points else []
+    found = sorted(tuple(one.metadata.values()) for one in front)
+    assert found == sorted(one for one in points if not any(beats(other, one) for other in points))
+
+
+@pytest.mark.parametrize("text", ["", "a,", "a:up", "a:max,a:min", ":min"])
+def test_goals_that_cannot_be_read(text: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_goals(text, minimize=False)
+    assert "--pareto NAME:max" in caught.value.hint
+
+
+def results(layout: Layout, *arguments: str) -> int:
+    return run(hpcsearch_command, ["results", str(layout.root), *arguments], "hpcsearch")
+
+
+def test_it_is_printed_with_its_objectives(layout: Layout, capsys: pytest.CaptureFixture[str]) -> None:
+    assert results(layout, "--pareto", "accuracy:max,latency:min") == 0
+    printed = capsys.readouterr().out
+    assert printed.split()[:4] == ["Id", "accuracy", "latency", "x"]
+    assert "3 finished evaluations that no other one beats in accuracy, latency." in printed
+    assert results(layout, "--pareto", "accuracy:max,latency:min", "--format", "json") == 0
+    assert [row["id"] for row in json.loads(capsys.readouterr().out)] == [1, 6, 2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["--pareto", "acuracy"], "There are: objective, accuracy, latency."),
+        (["--pareto", "accuracy:best"], "NAME:min or NAME:max"),
+        (["--pareto", "accuracy", "--top", "3"], "neither --top nor --output"),
+    ],
+)
+def test_wrong_ones_are_answered(
+    layout: Layout, arguments: list[str], word: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert results(layout, *arguments) == 2
+    assert word in capsys.readouterr().err
