@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import heapq
 import itertools
-import math
 import warnings
 from collections import defaultdict
 from collections.abc import Sequence
@@ -36,11 +35,14 @@ NOTHING = "none"
 
 @dataclass(frozen=True)
 class Outcome:
-    """When the target was reached (infinite: never), and how many evaluations were begun and stopped until then."""
+    """When the target was reached, how many evaluations were begun until then, and whether it ever was.
+
+    Where the rule has stopped all that would have come to it, the time is that of training every configuration.
+    """
 
     time: float
     begun: int
-    stopped: int
+    reached: bool = True
 
 
 def problem_of(found: Curves) -> HpProblem:
@@ -66,7 +68,7 @@ def simulate(found: Curves, search_name: str, rule_name: str, target: float, wor
     rng = np.random.default_rng((seed, 2))
     mean_s = float(np.mean([curve.epoch_s for curve in found.of.values()]))
     running: list[tuple[float, int, int, float, dict[str, Any]]] = []
-    now, begun, stopped = 0.0, 0, 0
+    now, begun = 0.0, 0
     while True:
         for configuration in search.ask(workers - len(running)) if len(running) < workers else ():
             epoch = found.of[tuple(configuration[name] for name in found.values)].epoch_s / mean_s
@@ -74,11 +76,10 @@ def simulate(found: Curves, search_name: str, rule_name: str, target: float, wor
             begun += 1
             heapq.heappush(running, (now + epoch, begun, 1, epoch, configuration))
         if not running:
-            return Outcome(math.inf, begun, stopped)
+            return Outcome(EPOCHS * len(found.of) / workers, begun, reached=False)
         now, number, epochs, epoch, configuration = heapq.heappop(running)
         score = found.of[tuple(configuration[name] for name in found.values)].scores[epochs - 1]
         if rule is not None and epochs < EPOCHS and rule.tell(number, float(epochs), score):
-            stopped += 1
             rule.ended(number, False)
             search.tell_stopped([(configuration, score)])
         elif epochs < EPOCHS:
@@ -89,7 +90,7 @@ def simulate(found: Curves, search_name: str, rule_name: str, target: float, wor
                 rule.ended(number, True)
             search.tell([(configuration, score)])
             if score >= target:
-                return Outcome(now, begun, stopped)
+                return Outcome(now, begun)
 
 
 def target_of(found: Curves, chosen: argparse.Namespace) -> float:
@@ -124,9 +125,8 @@ def report(
         base = float(np.mean([one.time for one in without]))
         line: list[object] = [problem, f"{base / EPOCHS:.1f}", f"{np.mean([one.begun for one in without]):.0f}"]
         for rule in rules:
-            times = [one.time for one in outcomes[problem, rule]]
-            missed = sum(math.isinf(time) for time in times)
-            share = float(np.mean(times)) / base
+            missed = sum(not one.reached for one in outcomes[problem, rule])
+            share = float(np.mean([one.time for one in outcomes[problem, rule]])) / base
             shares[rule].append(share)
             begun = np.mean([one.begun for one in outcomes[problem, rule]])
             line += [f"{share:.2f}" + (f" ({missed} never)" if missed else ""), f"{begun:.0f}"]
