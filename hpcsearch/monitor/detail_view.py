@@ -42,15 +42,22 @@ def _facts(detail: Detail) -> list[tuple[str, str]]:
     rows = [
         ("Evaluation", f"{record.id} of {detail.workflow}"),
         ("State", record.state.value),
-        ("Objective", "none" if record.objective is None else text.exact(record.objective)),
+        (_value_title(record.state), "none" if record.objective is None else text.exact(record.objective)),
         *_mapping("Configuration", record.config),
         *_mapping("Metadata", record.metadata),
     ]
     if failure is not None:
-        rows.append(("Error", text.exact(f"{failure.kind}: {failure.message}")))
+        stopped = record.state is State.STOPPED
+        why = failure.message if stopped else f"{failure.kind}: {failure.message}"
+        rows.append(("Why" if stopped else "Error", text.exact(why)))
     if record.duration_s is not None:
         rows.append(("Duration", f"{text.number(record.duration_s)} s"))
     return rows
+
+
+def _value_title(state: State) -> str:
+    """Of one that was stopped early it is that of a part."""
+    return "Last value" if state is State.STOPPED else "Objective"
 
 
 def _mapping(title: str, values: Mapping[str, Any]) -> list[tuple[str, str]]:

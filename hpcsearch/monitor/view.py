@@ -102,6 +102,7 @@ def _node_values(node: NodeView) -> dict[str, Any]:
 
 def _facts(snapshot: Snapshot) -> list[tuple[str, str]]:
     best, counts = snapshot.best, snapshot.counts
+    stopper = snapshot.settings.get("stopper", "none")
     goal = "minimises" if snapshot.minimize else "maximises"
     budget = "no limit" if snapshot.max_evals is None else f"{snapshot.max_evals}"
     if snapshot.max_success is not None:
@@ -109,7 +110,7 @@ def _facts(snapshot: Snapshot) -> list[tuple[str, str]]:
     rows = [
         ("Workflow", f"{snapshot.name}, in {snapshot.directory}"),
         ("State", state_of(snapshot) + (f": {snapshot.outcome}" if snapshot.outcome else "")),
-        ("Search", f"{snapshot.search}, {goal}"),
+        ("Search", f"{snapshot.search}, {goal}" + (f", stopping rule {stopper}" if stopper != "none" else "")),
         ("Evaluations", f"{snapshot.ended} ended; budget: {budget}"),
         ("", ", ".join(f"{counts[state]} {state.value}" for state in State if counts.get(state)) or "none yet"),
     ]

@@ -57,6 +57,19 @@ def shown(layout: Layout, capsys: pytest.CaptureFixture[str], *more: str) -> Any
     return printed.out
 
 
+def test_one_that_was_stopped_has_a_last_value_and_a_reason(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = Layout(tmp_path / "workflows" / "stopped")
+    made.root.mkdir(parents=True)
+    engine = new_database(made.root, [{"x": 1.0}])
+    why = {"error_kind": "Stopped", "error_message": "stopped by asha after 0.25"}
+    finish(engine, take_lease(engine), ended(1, state="STOPPED", objective=0.25, **why))
+    engine.dispose()
+    lines = [line.split(maxsplit=1) for line in shown(made, capsys, "1").splitlines() if line]
+    assert ["State", "STOPPED"] in lines
+    assert ["Last", "value     0.25"] in lines
+    assert ["Why", "stopped by asha after 0.25"] in lines
+
+
 def test_all_of_a_finished_one(layout: Layout, capsys: pytest.CaptureFixture[str]) -> None:
     page = shown(layout, capsys, "1")
     lines = page.splitlines()
