@@ -83,7 +83,8 @@ class Strategy(Protocol):
     def tell(self, results: Sequence[Outcome]) -> None:
         """These have ended.
 
-        An objective is finite and greater is better, whatever the problem's sense; ``None`` is a failure.
+        An objective is finite and greater is better, whatever the problem's sense; ``None`` is a failure. Of several
+        named ones it is the first.
         Each configuration is told once. It may never have been pending: a resumed search is told all that is recorded.
         """
         ...
