@@ -66,13 +66,13 @@ def test_asha_lets_one_of_eta_go_on_at_each_rung() -> None:
 
 
 def test_asha_never_stops_the_best() -> None:
-    rule = AshaStopper(eta=4.0)
+    rule = AshaStopper(eta=4.0, first=1.0)
     for number in range(50):
         assert climb(rule, number, float(number), 64) == 0
 
 
 def test_asha_stops_nobody_before_it_has_seen_eta() -> None:
-    rule = AshaStopper(eta=4.0)
+    rule = AshaStopper(eta=4.0, first=1.0)
     assert [rule.tell(number, 1.0, -float(number)) for number in range(4)] == [False, False, False, True]
 
 
@@ -87,12 +87,12 @@ def test_asha_judges_where_the_first_report_beyond_a_rung_is() -> None:
 
 
 def test_ties_go_on() -> None:
-    rule = AshaStopper(eta=3.0)
+    rule = AshaStopper(eta=3.0, first=1.0)
     assert not any(rule.tell(number, 1.0, 0.5) for number in range(30))
 
 
 def test_one_that_begins_again_is_not_counted_twice() -> None:
-    rule = AshaStopper(eta=2.0)
+    rule = AshaStopper(eta=2.0, first=1.0)
     for number, value in enumerate((3.0, 2.0, 1.0, 0.0)):
         rule.tell(number, 1.0, value)
     limit = rule._rungs[0].limit
