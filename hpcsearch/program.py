@@ -288,8 +288,11 @@ def result_of(command: Command, directory: str, last: float | None) -> Result:
 
 
 def name_of(command: Command) -> str:
-    """The program's name, for messages."""
-    return Path(command.argv[0]).name
+    """The program's name, for messages; of a script that Python runs, the script's."""
+    program, *arguments = command.argv
+    name = Path(program).name
+    scripts = [Path(one).name for one in arguments if one.endswith(".py")]
+    return scripts[0] if scripts and name.startswith("python") else name
 
 
 def _from_base(path: str, base: str) -> str:

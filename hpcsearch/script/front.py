@@ -114,9 +114,9 @@ def prepared(asked: Asked, besides: Path, ask: Callable[[str], str] | None) -> I
         dimensions,
         asked.inject,
         asked.metric,
-        asked.metric_file,
+        _checked_path("--metric-file", asked.metric_file) if asked.metric_file else "",
         _minimize(asked, ask),
-        _checked_capture(asked.capture),
+        tuple(_checked_path("--capture", path) for path in asked.capture),
         shlex.join([asked.script, *asked.arguments]),
         git.state(file.parent),
     )
@@ -127,6 +127,8 @@ def prepared(asked: Asked, besides: Path, ask: Callable[[str], str] | None) -> I
     with TemporaryDirectory(prefix="hpcsearch-script-") as name:
         folder = Path(name)
         take_copy(file.parent, folder / COPY, asked.copy_limit_bytes, besides)
+        if asked.metric_file:  # what is there is another run's
+            (folder / COPY / asked.metric_file).unlink(missing_ok=True)
         protect(folder / COPY)
         script.save(folder)
         (folder / "problem.py").write_text(_PROBLEM, encoding="utf-8")
@@ -204,12 +206,11 @@ def _minimize(asked: Asked, ask: Callable[[str], str] | None) -> bool:
     return metric.minimize
 
 
-def _checked_capture(patterns: tuple[str, ...]) -> tuple[str, ...]:
-    for pattern in patterns:
-        if not pattern or Path(pattern).is_absolute() or ".." in Path(pattern).parts:
-            hint = "Name a file or folder that the script writes, relative to its own folder."
-            raise UsageError(f"--capture {pattern} leads out of the script's folder.", hint)
-    return patterns
+def _checked_path(option: str, path: str) -> str:
+    if not path or Path(path).is_absolute() or ".." in Path(path).parts:
+        hint = "Name a file that the script writes, relative to its own folder."
+        raise UsageError(f"{option} {path} leads out of the script's folder.", hint)
+    return path
 
 
 def _some(dimension: Dimension) -> Any:

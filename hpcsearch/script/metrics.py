@@ -54,7 +54,6 @@ class LinesFile:
         self._rest = b""
         self._header: list[str] = []
         self._seen: dict[str, None] = {}
-        path.unlink(missing_ok=True)  # what came with the script's folder is another run's
 
     def new(self, ended: bool) -> list[Point]:
         try:

@@ -121,7 +121,8 @@ def try_out(arguments: Mapping[str, Any]) -> Answer:
         return {"objective": normalise(run(configuration)).objective}
     except BaseException as error:  # noqa: BLE001 - whatever ends it is what the user wants to know
         failure = failure_from(error)
-        print(failure.traceback, flush=True)
+        if not getattr(error, "details", ""):  # which a program has printed itself
+            print(failure.traceback, flush=True)
         return {"kind": failure.kind, "text": failure.message}
 
 

@@ -295,7 +295,9 @@ def test_it_runs_in_a_copy_of_its_folder(bed: Bed) -> None:
 def test_what_a_script_that_failed_has_left_stays(bed: Bed) -> None:
     found = search(bed, "lr = 1\nopen('trace', 'w').write('at %s' % lr)\n1 / 0\n", "-hp", "lr=3", status=1)
     (record,) = found.check(1)
-    assert record.failure is not None and record.failure.message.endswith("ZeroDivisionError: division by zero")
+    assert record.failure is not None and record.failure.message == (
+        "train.py ended with exit code 1: ZeroDivisionError: division by zero"
+    )
     assert "line 3" in record.failure.traceback
     assert (found.layout.evaluation(1) / "work/trace").read_text() == "at 3"
 

@@ -23,6 +23,7 @@ from hpcsearch.program import (
     as_commands,
     environment_of,
     is_command,
+    name_of,
     result_of,
     working_directory,
 )
@@ -241,3 +242,15 @@ def test_without_a_finite_number_it_has_failed(
         (tmp_path / "result.json").write_text(text)
     with pytest.raises(kind, match=words):
         result_of(Command(["/opt/solver"]), str(tmp_path), last)
+
+
+@pytest.mark.parametrize(
+    ("argv", "name"),
+    [
+        (["/opt/solver", "x.py"], "solver"),
+        (["/usr/bin/python3.11", "-u", "sub/train.py", "other.py"], "train.py"),
+        (["python", "-m", "train"], "python"),
+    ],
+)
+def test_what_a_program_is_called_in_messages(argv: list[str], name: str) -> None:
+    assert name_of(Command(argv)) == name

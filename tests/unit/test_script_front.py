@@ -114,6 +114,7 @@ def test_the_direction(script: Path, asked: dict[str, Any], answer: str | None, 
         ({"metric": "loss:mean"}, "neither min nor max"),
         ({"capture": ("../x",)}, "--capture ../x leads out"),
         ({"capture": ("/x",)}, "--capture /x leads out"),
+        ({"metric": "loss:min", "metric_file": "/tmp/log"}, "--metric-file /tmp/log leads out"),
         ({"copy_limit_bytes": 10}, "every search keeps a copy of it"),
         ({"script": "missing.py"}, "There is no script missing.py"),
     ],
@@ -135,6 +136,14 @@ def test_a_name_that_results_have_already_is_refused_without_naming_files_that_n
     told = capsys.readouterr().err
     assert told.startswith("Error: 'state' cannot be the name of a hyperparameter")
     assert not (script.parent / "workflows").exists()
+
+
+def test_a_record_of_another_run_is_not_copied(script: Path) -> None:
+    (script.parent / "log.csv").write_text("loss\n1\n")
+    asked = Asked("train.py", (), ("lr=1",), metric="loss:min", metric_file="log.csv")
+    with prepared(asked, Path("/nowhere"), None) as made:
+        assert {one.name for one in (made.folder / "project").iterdir()} == {"train.py", "plug.py"}
+    assert (script.parent / "log.csv").exists()
 
 
 # ---- the request

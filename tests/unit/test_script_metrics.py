@@ -60,11 +60,6 @@ def test_a_file_may_grow_anywhere(tmp_path_factory: pytest.TempPathFactory, cuts
     assert [value for _, value in found] == [0.5, 0.25, 0.75]
 
 
-def test_what_came_with_the_folder_does_not_count(tmp_path: Path) -> None:
-    (tmp_path / "log").write_text(CSV)
-    assert LinesFile(tmp_path / "log", "val_loss").new(ended=True) == []
-
-
 def test_a_file_that_is_written_anew_is_read_anew(tmp_path: Path) -> None:
     source = LinesFile(tmp_path / "log", "val_loss")
     (tmp_path / "log").write_text(CSV)
