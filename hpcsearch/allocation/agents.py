@@ -46,9 +46,11 @@ class _Agent:
         self.restarts = 0
         self.leaving = False
         self.peer: Peer | None = None
+        self.spoke = False
         self.up = False
         self.heard_s = 0.0
         self.shares: list[protocol.Share] = []
+        self.facts: dict[str, Any] | None = None  # of one that has spoken and may not be used yet
 
 
 class Agents:
@@ -71,6 +73,8 @@ class Agents:
         self._to_start = [host.name for host in reversed(hosts)]
         self._starting = 0
         self._closing = False
+        self._on_hello: list[Callable[[str], None]] = []
+        self._occupied: list[Callable[[str], bool]] = []
         self._on_down: list[OnDown] = []
         self._handlers: dict[str, Callable[..., None]] = {
             protocol.HELLO: self._hello,
@@ -91,6 +95,25 @@ class Agents:
     def on_down(self, callback: OnDown) -> None:
         """Has somebody told of an agent that ended, before the driver is told that its node is down."""
         self._on_down.append(callback)
+
+    def on_hello(self, callback: Callable[[str], None], occupied: Callable[[str], bool]) -> None:
+        """Has somebody told of an agent that can take orders, the first time or again.
+
+        The driver is told that the node is up once nothing from before is ``occupied`` with it; see ``settled``.
+        """
+        self._on_hello.append(callback)
+        self._occupied.append(occupied)
+
+    def settled(self, hosts: Iterable[str]) -> None:
+        """Something has ended on these hosts: those that were kept waiting for it can be used."""
+        for host in hosts:
+            agent = self._agents.get(host)
+            if agent is not None and agent.facts is not None:
+                self._bring_up(agent, agent.facts)
+
+    def holds(self, host: str) -> bool:
+        """Whether a host has an agent, or will have one again."""
+        return host in self._agents
 
     def send(self, host: str, message: Any) -> None:
         """Sends a message to a host's agent; where there is none any more its end has been told, or will be."""
@@ -135,6 +158,7 @@ class Agents:
 
     def _start_agent(self, agent: _Agent) -> None:
         self._starting += 1
+        agent.spoke = False
         agent.heard_s = time.monotonic()
         argv = agent_argv(agent.place, self._plan.launch)
         agent.peer = Peer(
@@ -156,6 +180,7 @@ class Agents:
     def _hello(self, host: str, facts: dict[str, Any]) -> None:
         agent, plan = self._agents[host], self._plan
         self._starting -= 1
+        agent.spoke = True
         self._start_agents()
         try:
             agent.shares = _shares(plan, facts)
@@ -178,8 +203,17 @@ class Agents:
             warm=plan.uses_slots,
         )
         self.send(host, {"op": protocol.SETUP, "orders": dataclasses.asdict(setup)})
+        for callback in self._on_hello:
+            callback(host)
+        self._bring_up(agent, facts)
+
+    def _bring_up(self, agent: _Agent, facts: dict[str, Any]) -> None:
+        if any(occupied(agent.host) for occupied in self._occupied):
+            agent.facts = facts
+            return
+        agent.facts = None
         agent.up = True
-        self._listener.node_up(host, facts, len(agent.shares))
+        self._listener.node_up(agent.host, facts, len(agent.shares))
 
     def _nothing(self, _host: str, *_: Any) -> None:
         """An event that only shows that the agent is alive."""
@@ -188,23 +222,24 @@ class Agents:
         peer, agent.peer = agent.peer, None
         assert peer is not None
         status = peer.stop(1.0)
-        if not agent.up:
+        if not agent.spoke:
             self._starting -= 1
         if self._closing:
             return
         self._start_agents()
         reason = f"its agent ended with status {status}"
+        again = not agent.leaving and agent.restarts < MAX_RESTARTS
+        if not again:
+            del self._agents[agent.host]
         self._drop(agent, reason)
         if agent.leaving:
-            del self._agents[agent.host]
             self._listener.node_emptied(agent.host)
-        elif agent.restarts < MAX_RESTARTS:
+        elif again:
             agent.restarts += 1
             log.warning("node %s: %s; starting it again (%d of %d)", agent.host, reason, agent.restarts, MAX_RESTARTS)
             self._loop.call_later(0.1 * 4**agent.restarts - 0.3, lambda: self._restart(agent))
         else:
             self._to_start = [host for host in self._to_start if host != agent.host]
-            del self._agents[agent.host]
             self._listener.node_lost(agent.host, f"{reason}, {MAX_RESTARTS + 1} times")
 
     def _restart(self, agent: _Agent) -> None:
@@ -212,7 +247,7 @@ class Agents:
             self._start_agent(agent)
 
     def _drop(self, agent: _Agent, reason: str, *, recall: bool = False) -> None:
-        was_up, agent.up = agent.up, False
+        was_up, agent.up, agent.facts = agent.up, False, None
         for callback in self._on_down:
             callback(agent.host, reason, recall)
         if was_up:
@@ -227,7 +262,7 @@ class Agents:
     def _listen_for_silence(self) -> None:
         now_s = time.monotonic()
         for agent in list(self._agents.values()):
-            limit_s = SILENCE_S if agent.up else START_LIMIT_S
+            limit_s = SILENCE_S if agent.spoke else START_LIMIT_S
             if agent.peer is not None and now_s - agent.heard_s > limit_s:
                 log.error("node %s: its agent has been silent for %.0f s and is given up", agent.host, limit_s)
                 agent.peer.process.kill()

@@ -52,6 +52,7 @@ class Gone:
     timed_out: bool = False
     never_began: bool = False
     announced: float | None = None
+    killed_by: int | None = None
 
 
 class Desk:
@@ -200,6 +201,7 @@ class Desk:
             launched.timed_out,
             launched.never_began,
             launched.announced,
+            launched.killed_by,
         )
         self._say([GONE, identity, asdict(gone)])
 

@@ -41,7 +41,7 @@ class Fleet:
     """
 
     def __init__(self, loop: Loop, plan: Plan, names: Sequence[str], executor: Executors, recording: Recording) -> None:
-        self.table = NodeTable()
+        self.table = NodeTable(names)
         self.needs = Needs(len(names), plan.evals_per_node)
         self._first = names[0]
         self._began_at = time.time()

@@ -86,6 +86,7 @@ class LaunchExecutor:
         self._launches = 0
         self._closing = False
         agents.on(protocol.SWEPT, self._swept)
+        agents.on_hello(self._hello, self._occupied)
         agents.on_down(self._node_down)
         self._open()
 
@@ -240,29 +241,45 @@ class LaunchExecutor:
     def _gone(self, identity: int, gone: Mapping[str, Any]) -> None:
         sent = self._sent[identity]
         sent.gone = gone
-        sent.to_sweep = {host for host in sent.placement.nodes if self._agents.shares(host)}
-        orders = {"op": protocol.SWEEP, "evaluation": identity, "mark": sent.mark, "path": _flag(sent.mark)}
+        sent.to_sweep = {host for host in sent.placement.nodes if self._agents.holds(host)}
         for host in sent.to_sweep:
-            self._agents.send(host, orders)
+            self._sweep(host, sent)
         self._settle_when_swept(sent)
+
+    def _sweep(self, host: str, sent: _Sent) -> None:
+        orders = {"op": protocol.SWEEP, "evaluation": sent.evaluation.id, "mark": sent.mark, "path": _flag(sent.mark)}
+        self._agents.send(host, orders)
 
     def _swept(self, host: str, identity: int) -> None:
         if identity in self._sent:
             self._sent[identity].to_sweep.discard(host)
             self._settle_when_swept(self._sent[identity])
 
+    def _occupied(self, host: str) -> bool:
+        return any(host in sent.placement.nodes for sent in self._sent.values())
+
+    def _hello(self, host: str) -> None:
+        """An agent that has come again sweeps what the one before it had been told to."""
+        for sent in self._sent.values():
+            if host in sent.to_sweep:
+                self._sweep(host, sent)
+
     def _node_down(self, host: str, reason: str, _recall: bool) -> None:
         failure = {"kind": "NodeLost", "message": f"node {host} was lost: {reason}", "traceback": ""}
         for sent in [sent for sent in self._sent.values() if host in sent.placement.nodes]:
             if sent.gone is None:
                 self._end(sent, State.LOST, failure)
-            else:
+            elif not self._agents.holds(host):
                 self._swept(host, sent.evaluation.id)
 
     def _settle_when_swept(self, sent: _Sent) -> None:
         if sent.to_sweep or sent.gone is None:
             return
         del self._sent[sent.evaluation.id]
+        self._tell_end(sent, sent.gone)
+        self._agents.settled(sent.placement.nodes)
+
+    def _tell_end(self, sent: _Sent, gone: Mapping[str, Any]) -> None:
         if sent.begun_at is None and sent.verdict is not None:
             self._listener.recalled(sent.evaluation, sent.placement)
             return
@@ -273,7 +290,7 @@ class LaunchExecutor:
             reason=sent.reason,
             told_end=sent.told_end,
             told_failure=sent.told_failure,
-            gone=sent.gone,
+            gone=gone,
             command=sent.command,
             directory=directory,
             limit_s=self._plan.eval_timeout_s,

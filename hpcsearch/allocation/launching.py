@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import re
 import signal
 import subprocess
 from collections import deque
@@ -22,6 +23,12 @@ from hpcsearch.worker import telling
 from hpcsearch.worker.capture import Log
 from hpcsearch.worker.environment import LAUNCH_VARIABLE
 from hpcsearch.worker.processes import die_with_parent, kill_tree
+
+#: What launchers say of themselves each time, and means nothing to whoever reads an evaluation's log.
+_NOISE = frozenset({b"srun: cluster configuration lacks support for cpu binding"})
+
+#: What Hydra says of a rank that was killed by a signal; its exit code does not tell.
+_KILLED = re.compile(rb"EXIT STRING: .*\(signal (\d+)\)")
 
 _READ_BYTES = 1 << 16
 _KEPT_LINES = 10
@@ -65,6 +72,7 @@ class Launched:
         self.orders = orders
         self.begun = self.ending = self.timed_out = self.never_began = False
         self.pid = 0
+        self.killed_by: int | None = None
         self._launch = launch
         self._on_told = on_told
         self._log = Log(Path(orders.log), orders.output_limit_bytes)
@@ -180,6 +188,8 @@ class Launched:
             message = telling.heard(line)
             if message is None:
                 rest.append(line + b"\n")
+                killed = _KILLED.search(line)
+                self.killed_by = int(killed[1]) if killed else self.killed_by
             else:
                 self._on_told(message)
         if len(self._partial) > _LONGEST_LINE_BYTES and not self._partial.startswith(telling.MARK):
@@ -191,7 +201,10 @@ class Launched:
             self._log.feed(output)
 
     def _take_errors(self, data: bytes) -> None:
-        self._log.feed(data)
         *lines, self._error_line = (self._error_line + data).split(b"\n")
+        lines = [line for line in lines if line not in _NOISE]
+        self._log.feed(b"".join(line + b"\n" for line in lines))
         self._errors.extend(line[-_LONGEST_LINE_BYTES:] for line in lines if line.strip())
-        self._error_line = self._error_line[-_LONGEST_LINE_BYTES:]
+        if len(self._error_line) > _LONGEST_LINE_BYTES:
+            self._log.feed(self._error_line[:-1])
+            self._error_line = self._error_line[-1:]

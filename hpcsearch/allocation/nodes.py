@@ -127,9 +127,14 @@ class Node:
 
 
 class NodeTable:
-    """All slots of the allocation, by how many evaluations each has been sent and not finished."""
+    """All slots of the allocation, by how many evaluations each has been sent and not finished.
 
-    def __init__(self) -> None:
+    Args:
+        names: the nodes in the scheduler's order, which launchers keep to.
+    """
+
+    def __init__(self, names: Iterable[str] = ()) -> None:
+        self._order = {name: number for number, name in enumerate(names)}
         self.nodes: dict[str, Node] = {}
         self.resting: set[str] = set()  # nodes that get nothing more for now: their slots are not free
         self.slots = 0
@@ -148,6 +153,7 @@ class NodeTable:
     def add(self, name: str, slots: int) -> None:
         """A node came up with so many slots."""
         self.nodes[name] = Node(name, [0] * slots)
+        self._order.setdefault(name, len(self._order))
         self.slots += slots
         for slot in range(slots):
             self._by_load[0][Placement(name, slot)] = None
@@ -229,9 +235,8 @@ class NodeTable:
         fitting = self.fits(need, names)
         if len(fitting) < need.nodes:
             return None
-        order = {name: number for number, name in enumerate(self.nodes)}
         taken: list[Placement] = []
-        for name in sorted(fitting[: need.nodes], key=order.__getitem__):
+        for name in sorted(fitting[: need.nodes], key=self._order.__getitem__):
             node = self.nodes[name]
             taken += node.free_slots()[: need.on(node.slots)]
         for placement in taken:

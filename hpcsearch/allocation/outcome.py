@@ -65,7 +65,7 @@ def end_of(
         return ended(State.LOST, _failure("LaunchError", f"its ranks did not begin: {_said(gone)}"))
     if command is not None and gone["status"] == 0:
         return _of_program(command, directory, gone, begun_at, now)
-    killed_by = _signal(gone["status"])
+    killed_by = gone.get("killed_by") or _signal(gone["status"])
     if killed_by is not None:
         name = _SIGNAL_NAMES.get(killed_by, f"signal {killed_by}")
         return ended(State.FAILED, _failure(name, f"a rank was killed by signal {killed_by} ({name})"), killed_by)

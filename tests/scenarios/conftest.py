@@ -11,14 +11,16 @@ from pathlib import Path
 
 import pytest
 from pbs_bed import BareBed, PbsBed, ServiceNodeBed
-from scenario_bed import Bed, LocalBed, end_processes_of
-from slurm_bed import AlicesBed, BoundBed, KeepingBed, SlurmBed, UnaccountedBed
+from scenario_bed import Bed, LocalBed, MpiBed, end_processes_of
+from slurm_bed import AlicesBed, BoundBed, KeepingBed, SlurmBed, SlurmMpiBed, UnaccountedBed
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "cluster"))
 
 BEDS: dict[str, type[Bed]] = {
     "local": LocalBed,
+    "local-mpi": MpiBed,
     "slurm": SlurmBed,
+    "slurm-mpi": SlurmMpiBed,
     "slurm-alice": AlicesBed,
     "slurm-without-accounting": UnaccountedBed,
     "slurm-without-release": KeepingBed,

@@ -166,6 +166,8 @@ ROLES: Mapping[str, tuple[str, str]] = {
     "search": ("hpcsearch.search.server", ""),
     "agent": ("hpcsearch.worker.agent", "hpcsearch-agent"),
     "slot": ("hpcsearch.worker.agent", "hpcsearch-slot"),
+    "desk": ("hpcsearch.allocation.desk", ""),
+    "rank": ("hpcsearch.worker.rank", ""),
 }
 
 
@@ -189,6 +191,8 @@ class Bed(ABC):
     pace: float = 1.0
     #: What a command is run by, where not by the user of the tests.
     prefix: tuple[str, ...] = ()
+    #: The job mode of its searches.
+    job_mode: str = "serial"
     #: Fixtures whose values the constructor takes behind the folder.
     needs: tuple[str, ...] = ()
 
@@ -249,7 +253,7 @@ class Bed(ABC):
     def options(self, slots: int) -> list[object]:
         """Those of a submission here, with so many evaluations at once on a node."""
         where = ["--site", self.name, "-q", self.queue, "-A", self.account]
-        return [*where, "-n", self.nodes, "-j", "serial", "--evals-per-node", slots]
+        return [*where, "-n", self.nodes, "-j", self.job_mode, "--evals-per-node", slots]
 
     def submit(
         self,
@@ -337,6 +341,12 @@ class LocalBed(Bed):
 
     def node_of(self, process: Process) -> str:
         return socket.gethostname()
+
+
+class MpiBed(LocalBed):
+    """The same in job mode mpi: each evaluation is a launch."""
+
+    job_mode = "mpi"
 
 
 def said(done: subprocess.CompletedProcess[str]) -> str:

@@ -140,6 +140,12 @@ class AlicesBed(SlurmBed):
         shutil.rmtree(self.folder)
 
 
+class SlurmMpiBed(SlurmBed):
+    """The same in job mode mpi: each evaluation is a launch."""
+
+    job_mode = "mpi"
+
+
 class UnaccountedBed(SlurmBed):
     """A cluster without slurmdbd."""
 

@@ -111,7 +111,7 @@ def test_what_is_refused_leaves_no_job_and_no_file(
     ("options", "more", "said"),
     [
         ((), {"queue": "single", "minutes": "10", "chain": "2"}, "not for allocations that follow each other"),
-        (("-j", "mpi"), {}, "job mode mpi comes with a later version"),
+        (("--ranks-per-node", "2"), {}, "no meaning in job mode serial"),
     ],
 )
 def test_what_this_version_or_queue_does_not_have(

@@ -269,7 +269,7 @@ def poly(search_files: Path) -> Layout:
 
 def creating(layout: Layout) -> contextlib.AbstractContextManager[None]:
     asked = request(max_evals=9, eval_timeout_s=5.0)
-    orders = Orders(layout, find_site("local"), CHECKED.run, CHECKED.names, Path("/x"), vars(asked))
+    orders = Orders(layout, find_site("local"), CHECKED.run, CHECKED.names, Path("/x"), {**vars(asked), "sized": False})
     return created(orders, asked, CHECKED)
 
 
@@ -387,7 +387,7 @@ def test_a_site_s_own_drain_margin_is_kept_free_at_the_end(poly: Layout, margin_
     site = find_site("slurm")
     if margin_s is not None:
         site = dataclasses.replace(site, drain_margin_s=margin_s)
-    orders = Orders(poly, site, "run", (), Path("/x"), vars(request(queue="debug")))
+    orders = Orders(poly, site, "run", (), Path("/x"), {**vars(request(queue="debug")), "sized": False})
     assert orders.plan(1).grace_s == grace_s
 
 
@@ -398,7 +398,10 @@ def test_the_plan_has_the_nodes_of_its_queue(poly: Layout) -> None:
         node=NodeShape(cores=64, gpus=4),
         queues=(Queue("fat", node=NodeShape(cores=128, reserved_cores=(0, 1))), Queue("thin")),
     )
-    cores = {name: Orders(poly, site, "run", (), Path("/x"), vars(request(queue=name))).plan(1).cores for name in FAT}
+    cores = {
+        name: Orders(poly, site, "run", (), Path("/x"), {**vars(request(queue=name)), "sized": False}).plan(1).cores
+        for name in FAT
+    }
     assert cores == FAT
 
 
@@ -407,7 +410,7 @@ FAT = {"fat": 126, "thin": 64}
 
 def test_many_variables_that_are_not_passed_on_are_counted(poly: Layout) -> None:
     out = io.StringIO()
-    asked = vars(request(site="slurm", queue="debug", account="lab"))
+    asked = {**vars(request(site="slurm", queue="debug", account="lab")), "sized": False}
     allocation = Orders(poly, find_site("slurm"), CHECKED.run, CHECKED.names, Path("/x"), asked).request(1)
     say_dropped(Steps(out), allocation, {"SBATCH_PARTITION": "x", "SLURM_CONF": "y", "PATH": "z"})
     assert out.getvalue() == "Not passed on, because they would override the job script: SBATCH_PARTITION.\n"
@@ -449,7 +452,7 @@ def test_a_module_that_is_not_there(search_files: Path) -> None:
 
 def test_settings_reach_the_plan_and_the_database(poly: Layout) -> None:
     asked = request(max_success=5, max_attempts=2, retry_failed=True)
-    orders = Orders(poly, find_site("local"), CHECKED.run, CHECKED.names, Path("/x"), vars(asked))
+    orders = Orders(poly, find_site("local"), CHECKED.run, CHECKED.names, Path("/x"), {**vars(asked), "sized": False})
     with created(orders, asked, CHECKED):
         pass
     plan = Plan.load(poly.plan(1))

@@ -208,7 +208,7 @@ def test_settings_that_an_older_workflow_does_not_have(make_workflow: MakeWorkfl
 
 @pytest.mark.parametrize(
     ("changes", "error"),
-    [({"nodes": 2}, LimitError), ({"queue": "debug"}, UsageError), ({"job_mode": "mpi"}, UsageError)],
+    [({"nodes": 2}, LimitError), ({"queue": "debug"}, UsageError), ({"ranks_per_node": 2}, UsageError)],
 )
 def test_what_the_site_does_not_take_changes_nothing(
     make_workflow: MakeWorkflow, changes: dict[str, object], error: type[Exception]
