@@ -24,6 +24,9 @@ _PAGE = 2000
 #: At the first look so many reports are read, the latest: what each evaluation reported last is all that is kept.
 _REPORTS = 50_000
 
+#: Longer texts are no metrics.
+_LONGEST_TEXT = 100
+
 _evaluation, _event, _report = schema.evaluation.c, schema.event.c, schema.report.c
 
 _NAMES = frozenset(
@@ -128,10 +131,19 @@ def seen(row: Mapping[str, Any], reported: Mapping[str, Any]) -> Seen:
     return Seen(
         config=json.loads(row["configuration"]),
         state=State(row["state"]),
-        metrics={**reported, **json.loads(row["metadata"] or "{}")},
+        metrics=_small({**reported, **json.loads(row["metadata"] or "{}")}),
         nodes=split_nodes(row["nodes"] or row["node"]),
         gathered_at=row["gathered_at"],
         error_kind=row["error_kind"] or "",
         error_message=row["error_message"] or "",
         **{name: row[name] for name in _AS_THEY_ARE},
     )
+
+
+def _small(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What can be sorted by, and is kept of every evaluation: numbers and short texts."""
+    return {
+        name: value
+        for name, value in values.items()
+        if isinstance(value, int | float) or (isinstance(value, str) and len(value) <= _LONGEST_TEXT)
+    }

@@ -25,7 +25,7 @@ def plot(results: Results, minimize: bool, width: int, height: int) -> list[str]
     points = [*results[:: max(1, len(results) // _POINTS)], results[-1]]
     steps = best_so_far(results, minimize)
     (left, right), (low, high) = _span(points[0][0], points[-1][0]), _shown(points, steps[-1][1], minimize)
-    canvas = Canvas(columns, rows, left, low, right, high)
+    canvas = Canvas(columns, rows, left, low, _beyond(left, right, 2 * columns), _beyond(low, high, 4 * rows))
     for at, value in points:
         canvas.point(at, value)
     for (at, value), (until, lower) in zip(steps, [*steps[1:], (right, steps[-1][1])], strict=True):
@@ -55,6 +55,11 @@ def _span(low: float, high: float) -> tuple[float, float]:
     """Two ends that are apart: a canvas has no room between equal ones."""
     apart = max(1e-9, abs(low) * 1e-10)
     return (low, high) if high - low >= apart else (low - apart, high + apart)
+
+
+def _beyond(low: float, high: float, dots: int) -> float:
+    """Where the canvas has to end so that ``high`` is its last dot: its own end is no dot any more."""
+    return low + (high - low) * dots / (dots - 1)
 
 
 def _label(value: float) -> str:

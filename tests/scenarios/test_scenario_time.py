@@ -65,6 +65,7 @@ def test_a_search_drains_before_its_walltime_ends(bed: Bed) -> None:
     assert {identity: search.recorded()[identity] for identity in before} == before
 
 
+@pytest.mark.beds("local", "slurm")
 def test_a_search_that_is_stopped_lets_what_runs_end(bed: Bed) -> None:
     search = bed.submit(PATIENT, "--max-evals", 20 * bed.nodes, wait=False)
     search.await_running(bed.nodes)

@@ -127,6 +127,16 @@ def test_what_is_reported_last_is_a_metric(tmp_path: Path) -> None:
     engine.dispose()
 
 
+def test_long_metadata_is_not_kept(tmp_path: Path) -> None:
+    engine = new_database(tmp_path, [{"x": 0.5}])
+    metadata = {"curve": [0.1] * 1000, "text": "x" * 1000, "word": "good", "loss": 0.3, "none": None, "yes": True}
+    finish(engine, take_lease(engine), ended(1, metadata=json.dumps(metadata)))
+    engine.dispose()
+    feed = Feed(Layout(tmp_path))
+    feed.refresh()
+    assert feed.tally.seen[1].metrics == {"word": "good", "loss": 0.3, "yes": True}
+
+
 def test_another_workflow_in_its_place_is_read_anew(tmp_path: Path) -> None:
     engine = new_database(tmp_path, [{"x": 0.5}] * 3)
     finish(engine, take_lease(engine), *(ended(number) for number in (1, 2, 3)))

@@ -81,6 +81,8 @@ def test_a_plot_shows_the_best_and_when() -> None:
     lines = plot([(60.0 * n, float(n)) for n in range(10)], False, 60, 8)
     assert lines[0].split()[0] == "9"
     assert lines[-1].split() == [time.strftime("%H:%M", time.localtime(at)) for at in (0.0, 540.0)]
+    falling = plot([(60.0 * n, -float(n)) for n in range(10)], False, 60, 8)
+    assert "⠀" not in falling[0]  # the line of the best is on the canvas, from the first to the last
     assert plot([], False, 60, 8) == ["no result yet"]
     assert plot([(1.0, 2.0)], True, 5, 8) == []
 
