@@ -18,7 +18,7 @@ from pathlib import Path
 
 from hpcsearch.data.sources import Source, State
 from hpcsearch.errors import HpcsearchError
-from hpcsearch.worker.storage import VARIABLE, StorageError, hold
+from hpcsearch.worker.storage import VARIABLE, StorageError, hold, sweep
 
 #: How often what changes while it is copied is copied again.
 _ATTEMPTS = 3
@@ -51,6 +51,7 @@ def staged(source: Source) -> str:
 def _copied(source: Source, state: State, copy: Path, draft: Path) -> bool:
     """Whether it was still the same after copying; if not, nothing is left."""
     shutil.rmtree(draft, ignore_errors=True)  # of one that was killed
+    sweep()
     free = shutil.disk_usage(draft.parent).free
     if state.size > free:
         raise _no_room(source, state, draft, free)

@@ -1,9 +1,8 @@
 """A node's own storage: one folder for each allocation on each node, which goes with the last process that holds it.
 
 Who uses the folder holds a shared lock beside it: the agent from its start to its end, and every process that has
-copied something there. The kernel lets go of the lock of whoever dies. Who ends in good order, or comes to this node
-later, takes away the folders that nobody holds any more: so what was killed leaves nothing for longer than until the
-next one comes.
+copied something there. The kernel lets go of the lock of whoever dies. An agent that ends, and whoever copies, takes
+away the folders that nobody holds any more: so what was killed leaves nothing for longer than until the next one.
 
     <storage>/hpcsearch-<uid>/<host>.<allocation>.lock
     <storage>/hpcsearch-<uid>/<host>.<allocation>/...
@@ -60,7 +59,6 @@ class Held:
 
     def __init__(self) -> None:
         user = folder_of_user()
-        self._sweep(user)
         allocation = re.sub(r"[^A-Za-z0-9._-]", "_", os.environ.get("HPCSEARCH_SCHEDULER_ID") or "by-hand")
         self.folder = user / f"{socket.gethostname()}.{allocation}"
         self.pid = os.getpid()
@@ -74,15 +72,16 @@ class Held:
             _remove_unless_held(self.folder, lock)
             os.close(lock)
 
-    def _sweep(self, user: Path) -> None:
-        """Takes away what was left on this host by allocations of which nothing lives any more."""
-        for file in user.glob(f"{socket.gethostname()}.*.lock"):
-            with contextlib.suppress(OSError):  # another one is about it
-                lock = os.open(file, os.O_RDWR | os.O_CLOEXEC)
-                try:
-                    _remove_unless_held(file.with_suffix(""), lock)
-                finally:
-                    os.close(lock)
+
+def sweep() -> None:
+    """Takes away what was left on this host by allocations of which nothing lives any more."""
+    for file in folder_of_user().glob(f"{socket.gethostname()}.*.lock"):
+        with contextlib.suppress(OSError):  # another one is about it
+            lock = os.open(file, os.O_RDWR | os.O_CLOEXEC)
+            try:
+                _remove_unless_held(file.with_suffix(""), lock)
+            finally:
+                os.close(lock)
 
 
 class _Holding:
@@ -109,10 +108,12 @@ def hold() -> Path:
 
 
 def release() -> None:
-    """Lets go of the folder, if this process holds it."""
-    if _Holding.held is not None:
-        with contextlib.suppress(OSError):  # what cannot be removed now is swept by the next one
-            _Holding.held.release()
+    """Lets go of the folder, if this process holds it, and sweeps."""
+    held, _Holding.held = _Holding.held, None
+    if held is not None:
+        with contextlib.suppress(OSError, StorageError):  # what cannot be removed now is swept by the next one
+            held.release()
+            sweep()
 
 
 def _beside(folder: Path) -> Path:
