@@ -9,6 +9,7 @@ import tokenize
 from pathlib import Path
 from typing import Any
 
+from hpcsearch.errors import UsageError
 from hpcsearch.evaluation import Configuration, Result
 from hpcsearch.program import Command, ProgramError, result_of
 from hpcsearch.runfunction import RunFunction, normalise
@@ -42,7 +43,10 @@ def read_script(path: Path) -> tuple[str, str]:
     encoding = "utf-8"
     if path.name.endswith(".py"):
         with path.open("rb") as file:
-            encoding, _ = tokenize.detect_encoding(file.readline)
+            try:
+                encoding, _ = tokenize.detect_encoding(file.readline)
+            except SyntaxError as error:
+                raise UsageError(f"{path.name} cannot be read: {error}.", "Save it as UTF-8.") from None
     with path.open(encoding=encoding, errors="surrogateescape", newline="") as text:
         return text.read(), encoding
 

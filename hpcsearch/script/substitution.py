@@ -44,9 +44,12 @@ def find_places(text: str, names: Iterable[str], file: str) -> Places:
     """
     try:
         tree = ast.parse(text)
-    except (SyntaxError, ValueError) as error:
-        line = f", line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
-        raise UsageError(f"{file}{line} is no Python that can be read here: {error.args[0]}.", _HINT) from None
+    except SyntaxError as error:
+        line = f", line {error.lineno}" if error.lineno else ""
+        raise UsageError(f"{file}{line} is no Python that can be read here: {error.msg}.", _HINT) from None
+    except ValueError:  # bytes that are no letters, or a null character
+        message = f"{file} is no Python that can be read here: it has bytes that are no text."
+        raise UsageError(message, "Save it as UTF-8, or say its encoding: # -*- coding: latin-1 -*-.") from None
     finder = _Finder(frozenset(names), text)
     finder.inside(_Scope("module"), tree.body)
     return Places(tuple(finder.reads), tuple(finder.changes))

@@ -138,6 +138,18 @@ def test_a_name_that_results_have_already_is_refused_without_naming_files_that_n
     assert not (script.parent / "workflows").exists()
 
 
+def test_a_script_in_no_known_encoding_is_refused(script: Path) -> None:
+    script.write_text("# -*- coding: klingon -*-\nprint(lr)\n")
+    with pytest.raises(UsageError, match=r"train\.py cannot be read: unknown encoding"):
+        prepare("lr=1")
+
+
+def test_a_script_keeps_its_encoding_and_its_ends_of_lines(script: Path) -> None:
+    script.write_bytes(b"# -*- coding: latin-1 -*-\r\nprint('\xe9', lr)")
+    made = prepare("lr=1")
+    assert made.text == "# -*- coding: latin-1 -*-\r\nprint('é', lr)"
+
+
 def test_a_record_of_another_run_is_not_copied(script: Path) -> None:
     (script.parent / "log.csv").write_text("loss\n1\n")
     asked = Asked("train.py", (), ("lr=1",), metric="loss:min", metric_file="log.csv")

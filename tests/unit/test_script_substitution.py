@@ -112,11 +112,19 @@ def test_what_changes_its_value_is_told() -> None:
     assert find_places("def f(lr):\n    lr *= 0.9\n", ["lr"], "train.py").changes == ()
 
 
-@pytest.mark.parametrize("text", ["print 'fitness: %s' % lr\n", "def f(:\n", "x = \0"])
-def test_what_is_no_python_is_refused(text: str) -> None:
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("print 'fitness: %s' % lr\n", "--inject regex"),
+        ("def f(:\n", "--inject regex"),
+        ("x = '\udcff'\n", "UTF-8"),
+        ("x = \0", ""),
+    ],
+)
+def test_what_is_no_python_is_refused(text: str, hint: str) -> None:
     with pytest.raises(UsageError, match=r"train\.py.* is no Python") as caught:
         substitute(text, {"lr": 1}, "train.py")
-    assert "--inject regex" in caught.value.hint
+    assert hint in caught.value.hint
 
 
 @given(
