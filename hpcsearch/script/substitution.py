@@ -61,10 +61,9 @@ def substitute(text: str, values: Mapping[str, Any], file: str = "the script") -
     Raises:
         UsageError: it is no Python, or would be none any more.
     """
-    lines = [line.encode() for line in text.splitlines(keepends=True)]
-    for name, line, start, end in sorted(
-        find_places(text, values, file).reads, key=lambda read: read[1:], reverse=True
-    ):
+    reads = find_places(text, values, file).reads
+    lines = _lines(text)
+    for name, line, start, end in sorted(reads, key=lambda read: read[1:], reverse=True):
         whole = lines[line]
         lines[line] = whole[:start] + _literal(values[name], whole[end : end + 1] == b".").encode() + whole[end:]
     changed = b"".join(lines).decode()

@@ -75,6 +75,10 @@ def test_the_seeds_example() -> None:
         ("é = 'é'; print(é, lr)", "é = 'é'; print(é, 0.5)"),
         ("print(lr)\r\nprint(lr)\r\n", "print(0.5)\r\nprint(0.5)\r\n"),
         ("print(lr); print(lr)", "print(0.5); print(0.5)"),
+        (
+            "# a form feed \x0c and a separator \u2028 end no line\nprint(lr)",
+            "# a form feed \x0c and a separator \u2028 end no line\nprint(0.5)",
+        ),
         ("if 1:\n\tprint(lr)", "if 1:\n\tprint(0.5)"),
         ("lr *= 0.9\n", "lr *= 0.9\n"),
         ("del lr\n", "del lr\n"),
