@@ -174,6 +174,7 @@ OUTCOMES: Sequence[tuple[re.Pattern[str], str]] = tuple(
     for pattern, todo in (
         ("smoke test", "Mend the run function, then type 'hpcsearch resume {workflow}'."),
         ("no node can run", "See 'hpcsearch logs {workflow}', and look at the machine with 'hpcsearch doctor'."),
+        ("that waits takes", "Resume with as many nodes as that: 'hpcsearch resume {workflow} --nodes N'."),
         ("search (failed|cannot)", "See 'hpcsearch logs {workflow}', then type 'hpcsearch resume {workflow}'."),
         (
             "can finish in the walltime",

@@ -71,10 +71,11 @@ def evaluations(connection: Connection, after: int = 0, page: int = 1000) -> Seq
 
 
 def error_kinds(connection: Connection) -> list[tuple[str, int, int]]:
-    """Kinds of errors, how many evaluations came to their end with each, and the latest of these: the most frequent."""
+    """Kinds of errors, how many evaluations have failed with each, and the latest of these: the most frequent first."""
     count = func.count()
     query = select(_evaluation.error_kind, count, func.max(_evaluation.id)).group_by(_evaluation.error_kind)
-    ended = query.where(_evaluation.error_kind.is_not(None), _evaluation.gathered_at.is_not(None))
+    failed = _evaluation.state.in_([State.FAILED.value, State.TIMED_OUT.value, State.LOST.value])
+    ended = query.where(_evaluation.error_kind.is_not(None), _evaluation.gathered_at.is_not(None), failed)
     return [tuple(row) for row in connection.execute(ended.order_by(count.desc(), _evaluation.error_kind))]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,9 +13,10 @@ from typing import Any
 import pytest
 from workflow_bed import ended, finish, started, take_lease
 
+import hpcsearch
 from hpcsearch.cli.main import hpcsearch_command, run
 from hpcsearch.evaluation import State
-from hpcsearch.monitor import why_evaluation, why_workflow
+from hpcsearch.monitor import causes, why_evaluation, why_workflow
 from hpcsearch.monitor.allocations import AllocationView, Standing
 from hpcsearch.monitor.nodes import NodeView
 from hpcsearch.monitor.snapshot import Snapshot
@@ -61,13 +63,25 @@ def failed(kind: str, message: str = "the message", state: State = State.FAILED,
     return {"state": state.value, **error, **more}
 
 
-@pytest.mark.parametrize("kind", sorted(why_evaluation.CAUSES))
+@pytest.mark.parametrize("kind", sorted(causes.CAUSES))
 def test_every_kind_in_the_table_is_one_sentence_and_something_to_do(record: Callable[..., Layout], kind: str) -> None:
     state = {"Timeout": State.TIMED_OUT, "NodeLost": State.LOST, "SlotEnded": State.LOST}.get(kind, State.FAILED)
     why = why_evaluation.explain(record(failed(kind, "the message.", state, traceback=TRACEBACK)), 1)
     assert why.cause.endswith(".") and ".." not in why.cause and "{" not in why.cause + why.todo
     assert "the message" in why.cause or kind == "MemoryError"
-    assert why.todo
+    assert why.todo or kind == "Stopped"
+
+
+#: How the code names the kinds of errors that it records itself.
+_NAMED = re.compile(r'(?:"kind": |[Ff]ailure\(|\.fail\(\s*|attempt, )"([A-Z][a-z]\w+)"')
+
+
+def test_every_kind_that_is_recorded_is_in_the_table() -> None:
+    package = Path(hpcsearch.__file__).parent
+    files = [*package.glob("worker/*.py"), *package.glob("allocation/*.py")]
+    named = {kind for file in files for kind in _NAMED.findall(file.read_text())}
+    assert named >= {"NodeLost", "Timeout", "Stopped", "ProcessExit", "LaunchError", "RankMissing"}
+    assert named <= causes.CAUSES.keys()
 
 
 @pytest.mark.parametrize(
@@ -129,6 +143,11 @@ def test_tries_that_are_used_up(record: Callable[..., Layout]) -> None:
             "It waits to be tried again.",
         ),
         ([{"state": "STOPPED"}], "A stopping rule ended it early", ""),
+        (
+            [failed("Stopped", "stopped by asha after 0.3", State.STOPPED)],
+            "It was ended early, which is no failure",
+            "",
+        ),
         ([failed("Timeout", state=State.TIMED_OUT)], "It took too long", "That is final: what takes too long"),
         (
             [failed("NodeLost", state=State.LOST, final=False), {"state": "RUNNING"}],
@@ -299,6 +318,7 @@ WORKFLOWS: list[tuple[str, Situation, str, str]] = [
             ("no evaluation can finish in the walltime that is left", "--time T"),
             ("the allocation's walltime is at its end", "hpcsearch resume poly"),
             ("the allocation was told to end", "hpcsearch resume poly"),
+            ("each evaluation that waits takes 4 nodes or more, and 3 are left", "--nodes N"),
             ("something that nobody knows", "hpcsearch resume poly"),
         )
     ),
@@ -345,6 +365,11 @@ def test_the_command(record: Callable[..., Layout], capsys: pytest.CaptureFixtur
     assert run(hpcsearch_command, ["why", str(layout.root)], "hpcsearch") == 0
     out = capsys.readouterr().out
     assert out.startswith("It has no id of the scheduler") and "most often (1) with ValueError" in out
+
+
+def test_what_was_stopped_has_not_failed(record: Callable[..., Layout]) -> None:
+    layout = record(failed("Stopped", "stopped by asha after 0.3", State.STOPPED))
+    assert not any("have failed" in line for line in why_workflow.explain(layout).then)
 
 
 @pytest.mark.parametrize(("arguments", "code"), [(["7"], 3), (["x"], 2), (["0"], 2), (["--format", "xml"], 2)])
