@@ -108,11 +108,11 @@ def _field(
     more = int(_REFINED * choice.size)
     rows = candidates(encoding, learned.best, steps, choice.size - more, rng) if choice.whole is None else choice.whole
     rows = rows[unknown(rows)]
-    features = encoding.features(rows)
+    features = learned.features(encoding, rows)
     success = _log_success(learned, features)
     if learned.objective is None:
         return _Field(rows, success, None)
-    under_way = learned.objective.given(encoding.features(pending))
+    under_way = learned.objective.given(learned.features(encoding, pending))
     prediction = under_way.predict(features, room)
     if choice.whole is not None or not len(rows) or not encoding.columns:
         return _Field(rows, success, prediction)
@@ -121,7 +121,7 @@ def _field(
     centres = rows[np.argsort(-worth, kind="stable")[:_PROMISING]]
     close = near(encoding, centres, _NARROWED * steps, more, rng)
     close = close[unknown(np.concatenate([rows, close]))[len(rows) :]]
-    features = encoding.features(close)
+    features = learned.features(encoding, close)
     return _Field(
         np.concatenate([rows, close]),
         np.concatenate([success, _log_success(learned, features)]),

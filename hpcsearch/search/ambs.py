@@ -6,7 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 from threadpoolctl import ThreadpoolController
@@ -134,15 +134,15 @@ class AmbsSearch:
     def _ranked(self, learned: Learned, n: int, choice: Choice, newest: int, rng: np.random.Generator) -> Array:
         with self.lock:
             pending = self._history.pending()[-newest:]  # 0 for all of them
-        return propose(learned, self._setting.encoding, pending, self._unknown, n, choice, rng)
+        return propose(learned, self._setting.encoding, pending, partial(self._unknown, learned), n, choice, rng)
 
     def thread_random(self) -> np.random.Generator:
         """A source of chance for a thread of its own."""
         return np.random.default_rng(self._setting.random.integers(2**63))
 
-    def _unknown(self, rows: Array) -> Mask:
+    def _unknown(self, learned: Learned, rows: Array) -> Mask:
         with self.lock:
-            return self._history.unknown(rows)
+            return self._history.unknown(rows, learned.inert)
 
     @property
     def _model_due(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence, Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,7 @@ from hpcsearch.evaluation import Configuration
 from hpcsearch.search.base import Outcome
 from hpcsearch.search.columns import Array
 from hpcsearch.search.encoding import Encoding, Mask
+from hpcsearch.search.inert import Inert
 
 
 @dataclass(frozen=True)
@@ -68,14 +69,16 @@ class History:
         self._encode()
         return Data(self._rows[: self._encoded], self._objectives[: self._encoded])
 
-    def unknown(self, rows: Array) -> Mask:
-        """Which rows are neither told nor pending, nor repeated further up among ``rows``."""
+    def unknown(self, rows: Array, inert: Inert) -> Mask:
+        """Which rows are neither told nor pending, nor repeated further up among ``rows``.
+
+        Neither are those that differ from such a row in nothing but what is ``inert``.
+        """
         self._encode()
-        seen: set[bytes] = set()
-        fresh = np.zeros(len(rows), dtype=np.bool_)
-        for index, name in enumerate(_names(rows)):
-            fresh[index] = name not in self._known and name not in seen
-            seen.add(name)
+        fresh = _first(_names(rows), self._known)
+        if inert.rules:
+            told, pending = inert.collapsed(self._rows[: self._encoded]), inert.collapsed(self.pending())
+            fresh &= _first(_names(inert.collapsed(rows)), {*_names(told), *_names(pending)})
         return fresh
 
     def _encode(self) -> None:
@@ -99,6 +102,16 @@ class History:
 
     def _remember(self, rows: Array) -> None:
         self._known.update(_names(rows))
+
+
+def _first(names: Sequence[bytes], known: Set[bytes]) -> Mask:
+    """Which names are not ``known``, nor repeated further up."""
+    seen: set[bytes] = set()
+    fresh = np.zeros(len(names), dtype=np.bool_)
+    for index, name in enumerate(names):
+        fresh[index] = name not in known and name not in seen
+        seen.add(name)
+    return fresh
 
 
 def _names(rows: Array) -> list[bytes]:

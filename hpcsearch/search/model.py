@@ -12,6 +12,7 @@ from hpcsearch.search.columns import Array
 from hpcsearch.search.encoding import Encoding
 from hpcsearch.search.gp import Process, Shape, expected_shapes, fit, fit_points
 from hpcsearch.search.history import Data
+from hpcsearch.search.inert import Inert, find_inert
 from hpcsearch.search.warp import half_rank, winsorised
 
 Indices = NDArray[np.intp]
@@ -39,6 +40,7 @@ class Learned:
         floor: the least objective on the model's scale: what a failure is worth.
         best: rows that succeeded, the best first.
         told: how many results this rests on.
+        inert: which hyperparameters are seen to change nothing, and where.
     """
 
     objective: Process | None
@@ -46,6 +48,11 @@ class Learned:
     floor: float
     best: Array
     told: int
+    inert: Inert
+
+    def features(self, encoding: Encoding, rows: Array) -> Array:
+        """What the models see of rows."""
+        return encoding.features(self.inert.collapsed(rows))
 
 
 @dataclass(frozen=True)
@@ -70,19 +77,20 @@ class Learner:
         succeeded = np.flatnonzero(~data.failed)
         order = succeeded[np.argsort(-data.objectives[succeeded], kind="stable")]
         chosen = _share(order, self._max_points, rng)
+        inert = find_inert(self._encoding.columns, data.rows[succeeded], data.objectives[succeeded])
         objective, floor, best = None, 0.0, data.rows[:0]
         if len(chosen):
             warp = _WARPS[rng.integers(len(_WARPS))]
             targets = warp(data.objectives[chosen])
-            objective = self._process(warp.__name__, data.rows[chosen], targets, len(order), rng)
+            objective = self._process(warp.__name__, inert.collapsed(data.rows[chosen]), targets, len(order), rng)
             floor = float(targets.min())
             best = data.rows[chosen[np.argsort(-objective.smoothed, kind="stable")[:64]]]
         success = None
         if data.failed.any():
             both = _share(rng.permutation(len(data.rows)), self._max_points, rng)
             labels = np.where(data.failed[both], -1.0, 1.0)
-            success = self._process("success", data.rows[both], labels, len(data.rows), rng)
-        return Learned(objective, success, floor, best, len(data.rows))
+            success = self._process("success", inert.collapsed(data.rows[both]), labels, len(data.rows), rng)
+        return Learned(objective, success, floor, best, len(data.rows), inert)
 
     def _process(self, name: str, rows: Array, targets: Array, points: int, rng: np.random.Generator) -> Process:
         features = self._encoding.features(rows)
