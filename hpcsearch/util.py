@@ -17,8 +17,13 @@ def grid_params(args_dict: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
     """All combinations of some lists as lists of equal length, for :func:`hpcsearch.experiment.launch`.
 
     The last key's values change fastest.
+
+    Raises:
+        UsageError: something is no list.
     """
-    rows = list(itertools.product(*args_dict.values()))
+    from hpcsearch.experiment.space import lists_of
+
+    rows = list(itertools.product(*lists_of(args_dict).values()))
     return {name: [row[place] for row in rows] for place, name in enumerate(args_dict)}
 
 

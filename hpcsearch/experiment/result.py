@@ -110,7 +110,7 @@ class Experiment:
         return self.logdir
 
     def __repr__(self) -> str:
-        return f"<{self.title} in {self.logdir}: {len(self.evaluations)} evaluations, best {self.best}>"
+        return f"<{self.title} in {self.logdir}: {counted(len(self.evaluations))}, best {self.best}>"
 
     def _ranked(self, records: list[Record] | None = None) -> list[Record]:
         """Those with a metric, the best first; of equals, the earlier one."""

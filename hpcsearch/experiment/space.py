@@ -59,7 +59,7 @@ def zipped(values: Values) -> Space:
     Raises:
         UsageError: the lists are of different lengths, or are none.
     """
-    lists = _lists(values)
+    lists = lists_of(values)
     if len({len(each) for each in lists.values()}) > 1:
         counts = ", ".join(f"{name} has {len(each)}" for name, each in lists.items())
         raise UsageError(
@@ -75,7 +75,7 @@ def product(values: Values) -> Space:
     Raises:
         UsageError: something is no list.
     """
-    lists = _lists(values)
+    lists = lists_of(values)
     choices = {name: _distinct(each)[0] for name, each in lists.items()}
     return _listed(choices, list(itertools.product(*choices.values())))
 
@@ -89,7 +89,7 @@ def bounded(values: Values) -> Space:
         UsageError: something is no list, or holds more than two numbers.
     """
     spaces, objects = {}, {}
-    for name, entries in _lists(values).items():
+    for name, entries in lists_of(values).items():
         spaces[name] = _range(name, entries)
         if spaces[name] is None:
             spaces[name], labels = _choices(_distinct(entries)[0])
@@ -117,7 +117,8 @@ def _range(name: str, entries: Sequence[Any]) -> Any:
     return (lower, upper) if prior is None else (lower, upper, prior)
 
 
-def _lists(values: Values) -> dict[str, list[Any]]:
+def lists_of(values: Values) -> dict[str, list[Any]]:
+    """The values of each hyperparameter, numpy's as Python's; raises UsageError where these are no lists."""
     if not isinstance(values, Mapping) or not all(isinstance(name, str) for name in values):
         raise UsageError(f"{reprlib.repr(values)} says nothing of hyperparameters.", f"Give a dict like {_EXAMPLE}.")
     if not values:

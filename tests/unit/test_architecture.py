@@ -45,7 +45,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "experiment": {*BASE, "submission", "workflow", "sites", "settings", "worker.environment", "tensorboard"},
     "allreduce": {"experiment"},
-    "util": {"worker.context", "experiment.place"},
+    "util": {"worker.context", "experiment.place", "experiment.space"},
     "data": {"project", "worker.storage"},
     "devices": {"worker.context"},
     "horovod": {"schedulers.command"},

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from hpcsearch import devices, experiment, util
+from hpcsearch.errors import UsageError
 from hpcsearch.worker import context
 
 spark = object()
@@ -28,7 +29,8 @@ def test_the_seed_s_grid_is_ready_to_be_launched() -> None:
         "learning_rate": [0.001, 0.001, 0.0005, 0.0005, 0.0001, 0.0001],
         "dropout": [0.45, 0.7, 0.45, 0.7, 0.45, 0.7],
     }
-    assert util.grid_params({"a": [1], "b": []}) == {"a": [], "b": []}
+    with pytest.raises(UsageError, match="'a' is 1, not a list of values"):
+        util.grid_params({"a": 1})  # type: ignore[dict-item]
 
 
 def test_executors_are_what_experiments_run_on() -> None:
