@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from hpcsearch import experiment
+from hpcsearch import devices, experiment
 from hpcsearch.errors import HpcsearchError, UsageError
 from hpcsearch.evaluation import State
 from hpcsearch.workflow import open_workflow
@@ -92,6 +92,36 @@ def test_the_seed_s_launch_with_and_without_arguments(tmp_path: Path) -> None:
 
     found = experiment.launch(spark, training_fun, {"a": [1, 2], "b": [5, 3]})
     assert [one.metadata["returned"] for one in found.evaluations] == ["15", "23"]
+
+
+def test_what_the_seeds_call_in_their_training_code(tmp_path: Path) -> None:
+    """The root path, a copy of the data, a log entry, the log directory, the number of GPUs; names adapted."""
+    (tmp_path / "Resources").mkdir()
+    (tmp_path / "Resources" / "train.tfrecords").write_bytes(b"records")
+
+    def training(learning_rate, dropout):  # type: ignore[no-untyped-def]
+        import hpcsearch
+        from hpcsearch import data, devices, tensorboard
+
+        project_root_path = data.project_path()
+        tfrecords_dataset = project_root_path + "Resources/train.tfrecords"
+        local = data.copy_to_local("Resources/train.tfrecords", "")
+        hpcsearch.log("Some string")
+        logdir = tensorboard.logdir()
+        num_gpus = devices.get_num_gpus()
+        Path(logdir, "events").touch()
+        return {
+            "objective": 1.0,
+            "same": Path(tfrecords_dataset).read_bytes() == Path(local).read_bytes() != b"",
+            "logdir": logdir,
+            "gpus": num_gpus,
+        }
+
+    found = experiment.launch(spark, training, {"learning_rate": [0.001], "dropout": [0.45]})
+    (only,) = found.evaluations
+    assert only.metadata["same"] is True and only.metadata["gpus"] == devices.get_num_gpus()
+    assert only.metadata["logdir"].startswith(found.logdir) and "learning_rate" in Path(only.metadata["logdir"]).name
+    assert (found.workflow.directory / "evaluations" / "1" / "log").read_text().endswith("Some string\n")
 
 
 def test_a_launch_may_have_a_metric(capsys: pytest.CaptureFixture[str]) -> None:
