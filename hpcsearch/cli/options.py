@@ -116,6 +116,20 @@ yes = click.option("--yes", "-y", is_flag=True, help="Do not ask, however many c
 wait = click.option("--wait", is_flag=True, help="Stay until the allocation has ended, and show how it goes.")
 
 
+data_parallel = click.option(
+    "--data-parallel",
+    type=click.Choice(["horovod", "torch", "tensorflow"]),
+    help="Train each configuration on --nodes-per-eval x --ranks-per-node ranks, which find each other with this.",
+)
+num_ps = click.option(
+    "--num-ps",
+    type=int,
+    default=0,
+    metavar="K",
+    help="With --data-parallel tensorflow: the first K ranks of an evaluation are parameter servers.",
+)
+
+
 def local_port(default: int) -> Callable[[Command], Command]:
     """``--port``: where the page is on the reader's own machine."""
     return click.option(

@@ -51,6 +51,8 @@ command.add_command(script.command)
     resumable={"default": False},
     bind={"default": True},
 )
+@options.data_parallel
+@options.num_ps
 @click.option("--search", default="ambs", show_default=True, metavar="NAME", help="The strategy: ambs, grid, random.")
 @options.search_argument
 @stopping(new=True)

@@ -18,6 +18,7 @@ from hpcsearch.submission.announcing import announce, say_dropped
 from hpcsearch.submission.chain import BUSY_TIMEOUT_S, check_chain, follow, withdraw
 from hpcsearch.submission.creating import Orders, created, moved
 from hpcsearch.submission.names import look_up
+from hpcsearch.submission.ranks import refuse_missing_library, started_by_mpi
 from hpcsearch.submission.request import Request
 from hpcsearch.submission.size import Confirm, announce_size, confirm_size
 from hpcsearch.submission.smoke import refuse_impossible, tried_here, try_out
@@ -155,6 +156,7 @@ def _orders(request: Request, layout: Layout, site: Site, steps: Steps) -> tuple
         "smoke": request.smoke and not tried_here(request, site),
         "stopper": located(request.stopper, cwd),
         "sized": checked.sized,
+        "data_parallel": None if started_by_mpi(request) else request.data_parallel,
     }
     facts = {**vars(request), **own}
     return Orders(layout, site, moved(checked, request, layout).run, checked.names, cwd, facts), checked
@@ -178,6 +180,7 @@ def refuse_early(request: Request) -> tuple[Layout, Site]:
     limits.check_ranks(site, request.queue, vars(request))
     check_chain(site, request.queue, request.chain)
     refuse_impossible(request, site)
+    refuse_missing_library(request)
     return layout, site
 
 

@@ -32,6 +32,8 @@ SETTINGS = (
     "ranks_per_node",
     "threads_per_rank",
     "gpus_per_rank",
+    "data_parallel",
+    "num_ps",
     "sized",
     "eval_timeout_s",
     "max_success",

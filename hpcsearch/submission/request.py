@@ -16,6 +16,9 @@ IMPORT_LIMIT_S = 120.0
 
 JOB_MODES = ("serial", "mpi")
 
+#: Libraries by which an evaluation's ranks find each other.
+DATA_PARALLEL = ("horovod", "torch", "tensorflow")
+
 #: How a run function learns that it is stopped.
 STOPPING = ("raise", "ask")
 
@@ -45,6 +48,8 @@ class Request:
     ranks_per_node: int = 1
     threads_per_rank: int = 0
     gpus_per_rank: int = 0
+    data_parallel: str | None = None
+    num_ps: int = 0
     max_evals: int | None = None
     max_success: int | None = None
     search: str = "ambs"
@@ -106,12 +111,31 @@ def _check_ranks(values: Mapping[str, Any]) -> None:
             "evaluation on several nodes has all of each.",
             "Leave out one of them.",
         )
+    _check_servers(values)
     ranks = [name for name in ("nodes_per_eval", "ranks_per_node") if (values.get(name) or 1) > 1]
     if ranks and values.get("job_mode") == "serial" and not values.get("data_parallel"):
         option = ranks[0].replace("_", "-")
         raise UsageError(
             f"{option} {values[ranks[0]]} has no meaning in job mode serial, where each evaluation is one process.",
             "Type -j mpi for evaluations that are MPI programs, or --data-parallel for ranks without MPI.",
+        )
+
+
+def _check_servers(values: Mapping[str, Any]) -> None:
+    """Parameter servers are TensorFlow's, and leave a rank that trains."""
+    servers = values.get("num_ps") or 0
+    if servers and values.get("data_parallel") != "tensorflow":
+        raise UsageError(
+            f"num-ps {servers} asks for parameter servers, which only TensorFlow has.",
+            "Type --data-parallel tensorflow, or leave out --num-ps.",
+        )
+    ranks = (values.get("nodes_per_eval") or 1) * (values.get("ranks_per_node") or 1)
+    if servers >= ranks > 0 and servers:
+        raise UsageError(
+            f"num-ps {servers} leaves none of an evaluation's {ranks} rank{'s' * (ranks != 1)} to train.",
+            f"Type --num-ps {ranks - 1} or less, or ask for more with --nodes-per-eval or --ranks-per-node."
+            if ranks > 1
+            else "Ask for more ranks with --nodes-per-eval or --ranks-per-node.",
         )
 
 
@@ -137,6 +161,13 @@ _RULES: tuple[_Rule, ...] = (
     ("nodes_per_eval", _at_least_one, "is no number of nodes.", "Type --nodes-per-eval 1 or more."),
     ("ranks_per_node", _at_least_one, "is no number of ranks.", "Type --ranks-per-node 1 or more."),
     ("threads_per_rank", _none_or_more, "is no number of threads.", "Type --threads-per-rank 1 or more."),
+    (
+        "data_parallel",
+        lambda value: value in DATA_PARALLEL,
+        "is no library that ranks find each other with.",
+        f"Type --data-parallel {' or '.join(DATA_PARALLEL)}.",
+    ),
+    ("num_ps", _none_or_more, "is no number of parameter servers.", "Type --num-ps 1 or more, or leave it out."),
     ("gpus_per_rank", _none_or_more, "is no number of GPUs.", "Type --gpus-per-rank 1 or more."),
     ("max_evals", _at_least_one, "is no number of evaluations.", "Type --max-evals 1 or more, or leave it out."),
     ("max_success", _at_least_one, "is no number of evaluations.", "Type --max-success 1 or more, or leave it out."),

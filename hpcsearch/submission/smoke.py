@@ -22,7 +22,8 @@ _SHOWN_LINES = 40
 
 def tried_here(request: Request, site: Site) -> bool:
     """Whether an evaluation is one process and runs on this machine, so that it can be tried out before all else."""
-    return site.scheduler == "local" and request.job_mode == "serial" and request.ranks_per_node == 1
+    one = request.job_mode == "serial" and request.ranks_per_node == 1 and request.data_parallel is None
+    return site.scheduler == "local" and one
 
 
 def refuse_impossible(request: Request, site: Site) -> None:

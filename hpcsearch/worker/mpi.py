@@ -7,7 +7,6 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -20,6 +19,7 @@ from hpcsearch.worker.evaluating import evaluate
 from hpcsearch.worker.rank import ABORT_AFTER_S, TOLD, _failure
 from hpcsearch.worker.reports import encode
 from hpcsearch.worker.stopping import Ending, SharedFlag, ending
+from hpcsearch.worker.worldsize import in_world_of
 
 
 class _Rank:
@@ -121,7 +121,7 @@ def work(orders: dict[str, Any], rank: int, local_rank: int, host: str) -> None:
     )
     if rank == 0:
         me.tell([telling.BEGUN, time.time()])
-    end = evaluate(run if rank == 0 else _unvalued(run), configuration, stop)
+    end = evaluate(in_world_of(orders["size"], run, rank == 0), configuration, stop)
     state, failure = end[0], end[-1]
     if state == State.FAILED.value:
         me.fail(failure["kind"], failure["message"], failure["traceback"])
@@ -132,13 +132,3 @@ def work(orders: dict[str, Any], rank: int, local_rank: int, host: str) -> None:
 
 def _nowhere(_step: float | None, _metrics: dict[str, Any]) -> None:
     """The reports of other ranks than the first do not count."""
-
-
-def _unvalued(run: Callable[[dict[str, Any]], Any]) -> Callable[[dict[str, Any]], float]:
-    """Another rank than the first may return anything."""
-
-    def unvalued(configuration: dict[str, Any]) -> float:
-        run(configuration)
-        return 0.0
-
-    return unvalued
