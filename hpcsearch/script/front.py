@@ -122,6 +122,7 @@ def prepared(asked: Asked, besides: Path, ask: Callable[[str], str] | None) -> I
     )
     text, _ = read_script(file)
     notes += injecting.check(script, text)
+    injecting.inject(script, text, {one.name: _some(one) for one in dimensions})
     if asked.metric and not asked.metric_file:
         require_tensorboard(f"The metric {asked.metric} cannot be read")
     with TemporaryDirectory(prefix="hpcsearch-script-") as name:

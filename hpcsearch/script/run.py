@@ -17,7 +17,9 @@ from hpcsearch.script.copying import fill
 from hpcsearch.script.injecting import Injected, inject
 from hpcsearch.script.metrics import EventFiles, Follower, LinesFile, Source
 from hpcsearch.script.script import COPY, Script
+from hpcsearch.tensorboard import FOLDER
 from hpcsearch.tensorboard.metric import Metric
+from hpcsearch.tensorboard.naming import run_name
 from hpcsearch.worker import context
 from hpcsearch.worker.context import ARTIFACTS
 from hpcsearch.worker.program import Reporting, Running
@@ -68,6 +70,7 @@ def _evaluate(script: Script, copy: Path, configuration: Configuration) -> Resul
         result = _run(script, injected, configuration, directory)
     finally:
         _capture(script, work, directory / CAPTURED)
+        _keep_event_files(copy, work, directory / FOLDER / run_name(configuration))
     shutil.rmtree(work)  # of those that fail it stays, to be looked at
     return result
 
@@ -127,6 +130,15 @@ def _write_arrays(script: Script, values: dict[str, Any], folder: Path) -> None:
         folder.mkdir(mode=0o700, exist_ok=True)
         for name in arrays:
             np.save(folder / f"{name}.npy", np.array(values[name], dtype=float))
+
+
+def _keep_event_files(copy: Path, work: Path, kept: Path) -> None:
+    """What the script has written for TensorBoard goes where 'hpcsearch tensorboard' looks for it."""
+    for path in work.rglob("*tfevents*"):
+        inside = path.relative_to(work)
+        if path.is_file() and not (copy / inside).exists():
+            (kept / inside).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            shutil.copy2(path, kept / inside)
 
 
 def _capture(script: Script, work: Path, kept: Path) -> None:

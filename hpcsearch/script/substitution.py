@@ -8,6 +8,7 @@ function's parameter, an imported name.
 from __future__ import annotations
 
 import ast
+import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -61,18 +62,21 @@ def substitute(text: str, values: Mapping[str, Any], file: str = "the script") -
     Raises:
         UsageError: it is no Python, or would be none any more.
     """
-    reads = find_places(text, values, file).reads
-    lines = _lines(text)
-    for name, line, start, end in sorted(reads, key=lambda read: read[1:], reverse=True):
-        whole = lines[line]
-        lines[line] = whole[:start] + _literal(values[name], whole[end : end + 1] == b".").encode() + whole[end:]
-    changed = b"".join(lines).decode()
-    try:
-        ast.parse(changed)
-    except SyntaxError as error:
-        message = f"{file} would be no Python any more, in line {error.lineno}: {error.msg}."
-        raise UsageError(message, _HINT) from None
-    return changed
+    reads = sorted(find_places(text, values, file).reads, key=lambda read: read[1:], reverse=True)
+    for quoted in (repr, _quoted_twice):  # f'{act}' takes one of them, f"{act}" the other
+        lines = _lines(text)
+        for name, line, start, end in reads:
+            whole = lines[line]
+            value = _literal(values[name], whole[end : end + 1] == b".", quoted)
+            lines[line] = whole[:start] + value.encode() + whole[end:]
+        changed = b"".join(lines).decode()
+        try:
+            ast.parse(changed)
+        except SyntaxError as error:
+            where, why = error.lineno, error.msg
+        else:
+            return changed
+    raise UsageError(f"{file} would be no Python any more, in line {where}: {why}.", _HINT)
 
 
 def substitute_text(text: str, values: Mapping[str, Any]) -> str:
@@ -87,9 +91,13 @@ def _lines(text: str) -> list[bytes]:
     return [line.encode() for line in re.split(r"(?<=\n)|(?<=\r)(?!\n)", text)]
 
 
-def _literal(value: Any, before_dot: bool) -> str:
+def _quoted_twice(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
+
+
+def _literal(value: Any, before_dot: bool, quoted: Callable[[Any], str]) -> str:
     """A value as Python text that may stand wherever a name may."""
-    text = repr(value)
+    text = quoted(value)
     return f"({text})" if text.startswith("-") or (before_dot and not isinstance(value, str)) else text
 
 

@@ -235,6 +235,8 @@ def test_a_metric_is_the_objective(bed: Bed, kind: str, metric: str, at: list[fl
     assert [record.objective for record in records] == at
     (best,) = hpcsearch.open_workflow(found.layout.root).best()
     assert best.objective == (min(at) if metric.endswith("min") else max(at))
+    kept = [*found.layout.evaluations.glob("*/tensorboard/lr=*/**/*tfevents*")]
+    assert len(kept) == (2 if kind == "tensorboard" else 0)
     reports = found.rows("report")
     assert {json.loads(row["metrics"])["val_loss"] for row in reports} >= {0.0, 3.0}
 

@@ -98,6 +98,8 @@ def test_a_name_is_replaced_where_it_is_read(before: str, after: str) -> None:
         ("f(lr)", True, "f(True)"),
         ("f(lr)", "it's", 'f("it\'s")'),
         ("range(lr)", 3, "range(3)"),
+        ("print(f'{lr}')", "relu", "print(f'{\"relu\"}')"),
+        ('print(f"{lr}")', "relu", "print(f\"{'relu'}\")"),
     ],
 )
 def test_a_value_is_written_so_that_it_means_the_same(before: str, value: Any, after: str) -> None:
