@@ -198,7 +198,9 @@ def _first_number(metrics: Mapping[str, Any]) -> float | None:
 
 
 def _plain(value: Any) -> Any:
-    """Optuna's categories are numbers, truth values and text."""
+    """Optuna's categories are numbers, truth values and text; its whole numbers are those that floats hold."""
+    if type(value) is int and abs(value) > 2**53:
+        return float(value)
     return value if value is None or isinstance(value, str | int | float | bool) else json.dumps(value)
 
 

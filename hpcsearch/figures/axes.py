@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -64,9 +65,12 @@ def _ordered(values: Sequence[Any]) -> tuple[str, ...]:
 
 
 def ticks_of_log(positions: Numbers) -> list[float]:
-    """Powers of ten that span the positions."""
-    low, high = np.nanmin(positions), np.nanmax(positions)
-    return [float(10.0**power) for power in range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)]
+    """Powers of ten among the positions; none where all are inactive."""
+    known = positions[~np.isnan(positions)]
+    if not len(known):
+        return []
+    low, high = known.min(), known.max()
+    return [float(10.0**power) for power in range(math.floor(np.log10(low)), math.floor(np.log10(high)) + 1)]
 
 
 def text_of(study: Study, index: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter
 from dataclasses import dataclass
@@ -13,6 +14,9 @@ from hpcsearch.figures.study import Curve, Study, read_reports
 
 #: So many evaluations have their curves drawn: the best ones, and a draw of the others.
 BEST, OTHERS = 10, 30
+
+#: So many metrics have a figure, the first ones by name.
+METRICS = 12
 
 #: No curve has more points than this.
 _POINTS = 500
@@ -38,7 +42,7 @@ def curves(study: Study) -> tuple[Curves, ...]:
     reports = read_reports(study.layout, [*best, *others])
     names = Counter(name for each in reports.values() for _, _, metrics in each for name in metrics)
     made = (_of_metric(study, name, best, others, reports) for name in sorted(names))
-    return tuple(one for one in made if one is not None)
+    return tuple(itertools.islice((one for one in made if one is not None), METRICS))
 
 
 def _of_metric(study: Study, name: str, best: list[int], others: list[int], reports: dict[int, Any]) -> Curves | None:

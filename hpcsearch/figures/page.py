@@ -26,6 +26,9 @@ from hpcsearch.monitor.nodes import node_hours
 #: Of the best configurations, of reasons for failures, and of the evaluations that show each hyperparameter.
 BEST, FAILURES, POINTS = 50, 20, 1500
 
+#: The points of all hyperparameters together: with very many of them each gets fewer.
+_ALL_POINTS = 60_000
+
 #: More hyperparameters than these are not told apart on one figure of parallel coordinates.
 _PARALLEL = 20
 
@@ -73,7 +76,8 @@ def _sections(study: Study) -> Iterator[Section]:
     data = progress(study)
     found = Figure("objective", plots.objective(study, data), data.note) if len(study.valued) else _nothing("objective")
     yield Section("objective", "Objective over time", (found,))
-    known, drawn = axes.axes(study), axes.drawn(study, POINTS, BEST)
+    known = axes.axes(study)
+    drawn = axes.drawn(study, min(POINTS, _ALL_POINTS // max(1, len(known))), BEST)
     said = note(len(drawn), len(study.valued), f"the {BEST} best")
     zoom = f"A double click on a figure shows objectives that lie far from the others, too. {said}"
     if len(drawn) and known:

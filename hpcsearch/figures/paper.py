@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib import colormaps, dates
+from matplotlib import colormaps, dates, rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -33,10 +34,12 @@ def draw(study: Study, kind: str, path: Path, form: str) -> None:
         NotFoundError: there is nothing to show yet.
     """
     figure = Figure(figsize=(_WIDTH, _HEIGHT), layout="constrained")
-    KINDS[kind](study, figure)
-    for each in figure.axes:
-        each.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, format=form, dpi=200)
+    with warnings.catch_warnings(), rc_context({"text.parse_math": False}):  # a name with dollars is no formula
+        warnings.simplefilter("ignore")  # such as of letters that a font does not have
+        KINDS[kind](study, figure)
+        for each in figure.axes:
+            each.spines[["top", "right"]].set_visible(False)
+        figure.savefig(path, format=form, dpi=200)
 
 
 def _objective(study: Study, figure: Figure) -> None:

@@ -5,6 +5,7 @@ The page calls plotly.js itself, so plotly's Python classes, which take seconds 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -218,16 +219,19 @@ def range_of(values: study.Numbers, room: float = 0.0) -> list[float]:
     """Least and greatest, but for outliers: a few that diverged must not squeeze all others into a line."""
     if not len(values):
         return [0.0, 1.0]
-    first, third = np.percentile(values, [25, 75])
-    reach = 3.0 * (third - first) or 1.0
-    low, high = max(values.min(), first - reach), min(values.max(), third + reach)
-    extra = room * ((high - low) or 1.0)
-    return [float(low - extra), float(high + extra)]
+    with np.errstate(over="ignore", invalid="ignore"):  # objectives may be as large as numbers are
+        first, third = np.percentile(values, [25, 75])
+        reach = 3.0 * (third - first) or abs(third) or 1.0
+        low, high = np.nanmax([values.min(), first - reach]), np.nanmin([values.max(), third + reach])
+        extra = room * ((high - low) or abs(high) or 1.0)
+        ends = np.nan_to_num([low - extra, high + extra])
+    return [float(end) for end in ends]
 
 
 def _list(values: study.Numbers | Sequence[float]) -> list[float | None]:
-    """Plain numbers of seven digits, which is more than a screen shows; None for NaN, which JSON does not have."""
-    return [None if value != value else float(f"{value:.7g}") for value in np.asarray(values, dtype=float).tolist()]
+    """Plain numbers of seven digits, which is more than a screen shows; None for what JSON does not have."""
+    numbers = np.asarray(values, dtype=float).tolist()
+    return [float(f"{value:.7g}") if math.isfinite(value) else None for value in numbers]
 
 
 def _escaped(text: str) -> str:

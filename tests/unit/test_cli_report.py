@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
-from results_bed import make
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from results_bed import FAILURE, make
 from sqlalchemy import update
 
 from hpcsearch.cli.main import hpcsearch_command, run
 from hpcsearch.cli.plot import KINDS
 from hpcsearch.figures import paper
+from hpcsearch.figures.page import page
 from hpcsearch.figures.rerun import rerun_script
 from hpcsearch.figures.study import read_study
 from hpcsearch.workflow import database, schema
@@ -143,3 +149,30 @@ def test_every_kind_is_drawn_in_every_format(tmp_path: Path, monkeypatch: pytest
     for form, begin in (("pdf", b"%PDF"), ("svg", b"<?xml")):
         assert command("plot", layout.root, "-o", f"figure.{form}") == 0
         assert Path(f"figure.{form}").read_bytes().startswith(begin)
+
+
+NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
+VALUES = st.one_of(st.integers(), NUMBERS, st.booleans(), st.text(max_size=5), st.lists(st.integers(), max_size=2))
+POINTS = st.dictionaries(st.sampled_from(["a", "b", "c", "objective"]), VALUES, max_size=4)
+
+
+@settings(max_examples=25)
+@given(
+    st.lists(st.tuples(POINTS, st.one_of(st.none(), NUMBERS)), min_size=5, max_size=30),
+    st.lists(
+        st.tuples(st.integers(1, 5), st.one_of(st.none(), NUMBERS), st.dictionaries(st.text(), VALUES)), max_size=6
+    ),
+    st.booleans(),
+)
+def test_any_search_has_a_page(
+    rows: list[tuple[dict[str, Any], float | None]],
+    reports: list[tuple[int, float | None, dict[str, Any]]],
+    minimize: bool,
+) -> None:
+    outcomes = [FAILURE if value is None else {"objective": value} for _, value in rows]
+    with tempfile.TemporaryDirectory() as folder:
+        layout = make(Path(folder), [point for point, _ in rows], outcomes, reports, minimize=minimize)
+        html = page(read_study(layout))
+    found = re.search(r"^for \(const one of (.*)\) Plotly", html, re.MULTILINE)
+    assert found is not None
+    assert all({"id", "data", "layout"} <= plot.keys() for plot in json.loads(found[1]))
