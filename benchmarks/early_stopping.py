@@ -83,6 +83,8 @@ def simulate(found: Curves, search_name: str, rule_name: str, target: float, wor
             rule.ended(number, False)
             search.tell_stopped([(configuration, score)])
         elif epochs < EPOCHS:
+            if rule is not None and epochs.bit_count() == 1:
+                search.progress([(configuration, score)])
             heapq.heappush(running, (now + epoch, number, epochs + 1, epoch, configuration))
         else:
             if rule is not None:

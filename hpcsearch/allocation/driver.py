@@ -85,7 +85,7 @@ class Driver:
         hosts = [host for host in launch.hosts(plan.launch) if host.name not in gone]
         # The agents first: they come up while the database is opened.
         self._executor = Executors(self._loop, plan, hosts, self._clock.time_left_s, self)
-        self._stopping = Stopping(self._loop, plan, self._executor)
+        self._stopping = Stopping(self._loop, plan, self._executor, self._progressed)
         self._recording = Recording(self._loop, plan, ends_at, self)
         self._fleet = Fleet(self._loop, plan, [host.name for host in hosts], self._executor, self._recording)
         # There are none before the database is open.
@@ -214,6 +214,10 @@ class Driver:
     def reported(self, evaluation: Evaluation, step: float | None, at: float, metrics: Mapping[str, Any]) -> None:
         self._recording.reported(evaluation, step, at, metrics)
         self._stopping.reported(evaluation, step, metrics)
+
+    def _progressed(self, evaluation: Evaluation, value: float) -> None:
+        if self._supply is not None:
+            self._supply.progress(evaluation, value)
 
     def _refused(self, evaluation: Evaluation, failure: Failure) -> None:
         if self._under_way is not None:

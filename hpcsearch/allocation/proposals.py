@@ -167,6 +167,11 @@ class Proposals:
             self.waiting = False
             self._peer.send({"op": "tell", "results": outcomes})
 
+    def progress(self, configuration: Configuration, value: float) -> None:
+        """Tells what one that is under way has come to so far."""
+        if self._peer is not None and self._informed:
+            self._peer.send({"op": "progress", "results": [[configuration, value]]})
+
     def ask(self, count: int) -> None:
         """Asks for configurations; they come to ``on_proposed``."""
         assert self._peer is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -29,6 +29,7 @@ class _Running:
 
     attempt: int
     last: float | None = None
+    reports: int = 0
     asked: bool = False
 
 
@@ -41,9 +42,14 @@ class Stopping:
         loop: the driver's.
         plan: what the allocation was asked to do.
         executor: what runs the evaluations.
+        on_progress: called, while there is a rule, with what an evaluation has come to so far: in the unit of the
+            objective, and ever more seldom.
     """
 
-    def __init__(self, loop: Loop, plan: Plan, executor: Executors) -> None:
+    def __init__(
+        self, loop: Loop, plan: Plan, executor: Executors, on_progress: Callable[[Evaluation, float], None]
+    ) -> None:
+        self._on_progress = on_progress
         self._loop = loop
         self._plan = plan
         self._executor = executor
@@ -93,6 +99,7 @@ class Stopping:
         if running is None or running.attempt != evaluation.attempt:
             running = self._running[evaluation.id] = _Running(evaluation.attempt)
         running.last = value
+        running.reports += 1
         if self._rule is None:
             return
         try:
@@ -105,6 +112,8 @@ class Stopping:
         if evaluation.id in self._condemned and not running.asked:
             running.asked = True
             self._stop(evaluation.id, evaluation.attempt)
+        elif self._estimates and not running.asked and running.reports.bit_count() == 1 and math.isfinite(value):
+            self._on_progress(evaluation, value)  # after 1, 2, 4, 8, ... reports
 
     def ended(self, evaluation: Evaluation, end: Ended) -> Ended:
         """An attempt ended; returns how, with what is known of one that was stopped."""

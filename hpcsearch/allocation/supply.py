@@ -221,6 +221,10 @@ class Supply:
         """These results are in the database: the search learns them."""
         self._proposals.tell(outcomes)
 
+    def progress(self, evaluation: Evaluation, value: float) -> None:
+        """What a running evaluation has come to so far, where a stopping rule judges by such values."""
+        self._proposals.progress(evaluation.configuration, value)
+
     def history(self, outcomes: list[Outcome], last: bool, running: Collection[Evaluation]) -> None:
         """A page of what had ended before the search's process began; with the last one it learns what is under way."""
         sized = self._sizing.evaluations if self._sizing is not None else ()

@@ -96,6 +96,10 @@ class AmbsSearch:
         if self._background is not None and self._model_due:
             self._background.wake()
 
+    def progress(self, results: Sequence[Outcome]) -> None:
+        with self.lock:
+            self._history.note(results)  # the next model, which a result is the occasion for, rests on this, too
+
     @property
     def stale(self) -> bool:
         """Whether so much has been told since the last model that it is time for another."""

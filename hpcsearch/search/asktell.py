@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from hpcsearch.evaluation import Configuration
-from hpcsearch.search.base import FiniteStrategy, Outcome, Setting, Strategy
+from hpcsearch.search.base import FiniteStrategy, Outcome, Setting, Strategy, WatchingStrategy
 from hpcsearch.search.stopped import Bounds
 
 #: A strategy is asked this often for what its duplicates left open.
@@ -106,6 +106,15 @@ class Search:
         bounded = self._bounds.of(self._news(results))
         if bounded:
             self.strategy.tell(bounded)
+
+    def progress(self, results: Sequence[tuple[Mapping[str, Any], float]]) -> None:
+        """Takes what pending evaluations have come to so far, where others are stopped by such values.
+
+        Only a :class:`~hpcsearch.search.base.WatchingStrategy` learns it.
+        """
+        if isinstance(self.strategy, WatchingStrategy):
+            pending = [(c, value) for c, value in results if self._told.get(self.encoding.key(c)) is False]
+            self.strategy.progress([(dict(c), self._sign * value) for c, value in pending if math.isfinite(value)])
 
     def _news(self, results: Sequence[tuple[Mapping[str, Any], float | None]]) -> list[Outcome]:
         """What of these was not told before, and is in the space; from now on it is told. Greater is better."""

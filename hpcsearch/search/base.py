@@ -91,6 +91,18 @@ class Strategy(Protocol):
 
 
 @runtime_checkable
+class WatchingStrategy(Strategy, Protocol):
+    """A strategy that also learns from evaluations while they run, where a stopping rule lets them report."""
+
+    def progress(self, results: Sequence[Outcome]) -> None:
+        """So far have these come that are pending; each is told in the end, which replaces this.
+
+        What was stopped is told with the value of a part, so those that go on can be compared with it by theirs.
+        """
+        ...
+
+
+@runtime_checkable
 class FiniteStrategy(Strategy, Protocol):
     """A strategy that has only so many configurations to suggest: the search ends with the last of them.
 

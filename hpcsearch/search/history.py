@@ -17,10 +17,14 @@ from hpcsearch.search.inert import Inert
 
 @dataclass(frozen=True)
 class Data:
-    """A snapshot: the ``rows`` told, in that order, with ``objectives`` (greater is better, NaN for a failure)."""
+    """A snapshot: the ``rows`` told, in that order, with ``objectives`` (greater is better, NaN for a failure).
+
+    Behind the first ``told`` rows are pending ones, with what they have come to so far.
+    """
 
     rows: Array
     objectives: Array
+    told: int
 
     @property
     def failed(self) -> Mask:
@@ -37,6 +41,7 @@ class History:
         self._encoded = 0
         self._fresh: list[Outcome] = []
         self._pending: dict[Hashable, Array] = {}
+        self._progress: dict[Hashable, float] = {}  # what pending ones have come to so far
         self._known: set[bytes] = set()
         self.told = 0
         self.succeeded = 0
@@ -55,10 +60,19 @@ class History:
 
     def tell(self, results: Sequence[Outcome]) -> None:
         for configuration, objective in results:
-            self._pending.pop(self._encoding.key(configuration), None)
+            key = self._encoding.key(configuration)
+            self._pending.pop(key, None)
+            self._progress.pop(key, None)
             self.succeeded += objective is not None
         self._fresh.extend(results)
         self.told += len(results)
+
+    def note(self, results: Sequence[Outcome]) -> None:
+        """What pending ones have come to so far."""
+        for configuration, value in results:
+            key = self._encoding.key(configuration)
+            if value is not None and key in self._pending:
+                self._progress[key] = value
 
     def pending(self) -> Array:
         """The rows that are pending, the oldest first."""
@@ -67,7 +81,11 @@ class History:
     def data(self) -> Data:
         """All that has been told; the arrays are not changed later."""
         self._encode()
-        return Data(self._rows[: self._encoded], self._objectives[: self._encoded])
+        rows, objectives = self._rows[: self._encoded], self._objectives[: self._encoded]
+        if self._progress:
+            rows = np.vstack([rows, *(self._pending[key] for key in self._progress)])
+            objectives = np.concatenate([objectives, list(self._progress.values())])
+        return Data(rows, objectives, self._encoded)
 
     def unknown(self, rows: Array, inert: Inert) -> Mask:
         """Which rows are neither told nor pending, nor repeated further up among ``rows``.

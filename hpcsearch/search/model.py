@@ -90,7 +90,7 @@ class Learner:
             both = _share(rng.permutation(len(data.rows)), self._max_points, rng)
             labels = np.where(data.failed[both], -1.0, 1.0)
             success = self._process("success", inert.collapsed(data.rows[both]), labels, len(data.rows), rng)
-        return Learned(objective, success, floor, best, len(data.rows), inert)
+        return Learned(objective, success, floor, best, data.told, inert)
 
     def _process(self, name: str, rows: Array, targets: Array, points: int, rng: np.random.Generator) -> Process:
         features = self._encoding.features(rows)

@@ -6,6 +6,7 @@ each one line::
     {"op": "start", "problem": reference, "cwd": folder, "search": name, "arguments": {}, "seed": 0, "background": true}
     {"op": "pending", "configurations": [configuration, ...]}
     {"op": "tell", "results": [[configuration, objective or null, whether it was stopped early], ...]}
+    {"op": "progress", "results": [[configuration, what it has come to so far], ...]}
     {"op": "ask", "n": 8}
 
 Answers, in the order of what they answer::
@@ -81,6 +82,9 @@ class Server:
         self._started.tell(ended[False])
         self._started.tell_stopped(ended[True])
 
+    def progress(self, message: Message) -> None:
+        self._started.progress([(configuration, value) for configuration, value in message["results"]])
+
     def ask(self, message: Message) -> Reply:
         configurations = self._started.ask(message["n"])
         return {"op": "proposed", "configurations": configurations, "exhausted": self._started.exhausted}
@@ -99,6 +103,7 @@ _HANDLERS: Mapping[str, Callable[[Server, Message], Reply | None]] = {
     "start": Server.start,
     "pending": Server.pending,
     "tell": Server.tell,
+    "progress": Server.progress,
     "ask": Server.ask,
 }
 

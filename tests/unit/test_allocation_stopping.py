@@ -71,8 +71,12 @@ class Bed:
         more = {"job_mode": "serial", "nodes": 1, "walltime_s": 60.0, "cwd": str(folder)}
         plan = Plan(**{**fixed, **more, "stopper": "rules.py:Below", **settings})  # type: ignore[arg-type]
         self.hand = Hand()
-        self.stopping = Stopping(self.hand, plan, self.hand)  # type: ignore[arg-type]
+        self.progress: list[tuple[int, float]] = []
+        self.stopping = Stopping(self.hand, plan, self.hand, self._progressed)  # type: ignore[arg-type]
         self._opening = (minimize, known)
+
+    def _progressed(self, evaluation: Evaluation, value: float) -> None:
+        self.progress.append((evaluation.id, value))
 
     def open(self, *finished: int) -> Bed:
         self.stopping.opened(*self._opening, finished)
@@ -175,6 +179,19 @@ def test_one_that_stops_itself_needs_no_rule(tmp_path: Path) -> None:
     assert made.end(2, State.STOPPED).objective is None
     interrupted = made.end(3, State.INTERRUPTED, failure={"kind": "Stopped", "message": "", "traceback": ""})
     assert interrupted.failure is None
+
+
+def test_the_search_hears_of_those_that_go_on_ever_more_seldom(tmp_path: Path) -> None:
+    made = Bed(tmp_path, minimize=True, stopper_metric="score:min", stopper_arguments={"limit": "-100"}).open()
+    for value in range(1, 10):
+        made.report(1, float(value))
+    made.report(2, math.nan)
+    made.report(3, 200.0)
+    assert made.progress == [(1, 1.0), (1, 2.0), (1, 4.0), (1, 8.0)], "neither what is no number, nor what is stopped"
+    for settings in ({"stopper": "none"}, {"stopper_metric": "score:max"}):  # nobody judges; of another size
+        other = Bed(tmp_path, minimize=True, **settings).open()
+        other.report(1, 1.0)
+        assert other.progress == []
 
 
 def test_what_was_reported_before_is_told_first(tmp_path: Path) -> None:

@@ -195,7 +195,7 @@ def test_a_model_rests_on_no_more_points_than_it_may(monkeypatch: pytest.MonkeyP
     rng = np.random.default_rng(0)
     objectives = rng.random(500)
     objectives[::5] = np.nan
-    data = Data(rng.random((500, 2)), objectives)
+    data = Data(rng.random((500, 2)), objectives, 500)
     learned = Learner(Encoding(plane().space), 100).learn(data, rng)
     assert sizes == [100, 100]
     assert learned.told == 500

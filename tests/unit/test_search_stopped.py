@@ -82,6 +82,40 @@ def test_what_was_stopped_is_not_proposed_again() -> None:
         assert search.ask(3) == [{"x": 3}]
 
 
+def test_ambs_learns_from_those_that_run_and_forgets_it_when_they_are_told() -> None:
+    problem = HpProblem()
+    problem.add_hyperparameter((0.0, 1.0), "x")
+    search = create("ambs", problem, seed=0, n_initial=2)
+    first, second, third = search.ask(3)
+    search.tell([(first, 1.0)])
+    history = search.strategy._history  # type: ignore[attr-defined]
+    search.progress([(second, 2.0), (third, 3.0), (second, 4.0), (first, 9.0), ({"x": 0.123}, 9.0)])
+    data = history.data()
+    assert data.told == 1 and data.objectives.tolist() == [1.0, 4.0, 3.0]
+    search.tell_stopped([(third, 5.0)])
+    search.tell([(second, None)])
+    data = history.data()
+    assert data.told == 3 and data.objectives.tolist()[:2] == [1.0, 1.0] and bool(data.failed[2])
+    assert len(search.ask(2)) == 2
+
+
+def test_a_strategy_that_does_not_watch_is_told_nothing_on_the_way() -> None:
+    search, strategy = listening(minimize=False)
+    search.pending([{"x": 1}])
+    search.progress([({"x": 1}, 1.0)])
+    assert strategy.told == []
+
+
+def test_the_server_passes_progress_on() -> None:
+    problem = HpProblem(minimize=True)
+    problem.add_hyperparameter((0, 100), "x")
+    server = Server()
+    server._search = create("ambs", problem, seed=0)
+    server.handle({"op": "pending", "configurations": [{"x": 1}]})
+    assert server.handle({"op": "progress", "results": [[{"x": 1}, 2.0]]}) is None
+    assert server._search.strategy._history.data().objectives.tolist() == [-2.0]  # type: ignore[attr-defined]
+
+
 def test_the_server_tells_the_stopped_apart() -> None:
     search, strategy = listening(minimize=False)
     server = Server()
