@@ -2,7 +2,7 @@
 
 Everything is real but the evaluations: an executor that stands in for all nodes starts them at once, and ends each
 after a log-normal time, by the wall clock. Printed are the share of the workers' time that was busy, from when the
-nodes are up to when the last evaluation of the budget begins, and the CPU time of each process.
+nodes are up to when the last evaluation of the budget begins, and the CPU time for each evaluation.
 
     python benchmarks/many_workers.py [--workers 1920] [--seconds 60] [--rounds 4] [--search ambs] [--dimensions 10]
 """
@@ -101,11 +101,15 @@ class Pretended:
         """There are no processes."""
 
     @property
-    def busy(self) -> float:
-        """The share of the workers' time that was busy while there was something to start."""
-        length = self.last_start_s - self.up_s
-        spent = sum(min(end, self.last_start_s) - begin for begin, end in self.running)
-        return spent / (self.workers * length)
+    def filled_s(self) -> float:
+        """When every worker had something for the first time."""
+        return self.running[self.workers - 1][0]
+
+    def busy(self, since_s: float) -> float:
+        """The share of the workers' time that was busy, from then on and as long as there was something to start."""
+        until_s = self.last_start_s
+        spent = sum(max(0.0, min(end, until_s) - max(begin, since_s)) for begin, end in self.running)
+        return spent / (self.workers * (until_s - since_s))
 
 
 def created(evaluations: int, search: str, dimensions: int) -> Layout:
@@ -145,11 +149,13 @@ def main() -> None:
     nodes = Pretended.latest
     table(
         f"{chosen.workers} workers, evaluations of {chosen.seconds:g} s (log-normal, sigma {SIGMA}), {chosen.search}",
-        ["evaluations", "busy share", "driver, CPU ms each", "search and recorder, CPU ms each"],
+        ["evaluations", "busy share", "all had work after", "busy from then on", "driver, CPU ms", "search, recorder"],
         [
             [
                 len(nodes.running),
-                f"{nodes.busy:.4f}",
+                f"{nodes.busy(nodes.up_s):.4f}",
+                f"{nodes.filled_s - nodes.up_s:.1f} s",
+                f"{nodes.busy(nodes.filled_s):.4f}",
                 f"{1000 * driver_s / evaluations:.2f}",
                 f"{1000 * cpu_s(resource.RUSAGE_CHILDREN) / evaluations:.2f}",
             ]

@@ -22,6 +22,9 @@ from hpcsearch.search.columns import Array, Column
 #: What asynchronous workers and spaces of mixed kinds want, unless something else is asked for.
 _DEFAULTS: dict[str, dict[str, Any]] = {"TPESampler": {"constant_liar": True, "multivariate": True, "group": True}}
 
+#: What is taken for an argument whose default is of such a type.
+_FITTING: dict[type, tuple[type, ...]] = {bool: (bool,), int: (int,), float: (float, int)}
+
 #: How often a suggestion that is forbidden is asked for again before the ask gives up on it.
 _TRIES = 20
 
@@ -139,12 +142,26 @@ def _sampler_class(name: str) -> type[optuna.samplers.BaseSampler]:
 
 def _checked(name: str, sampler: type[optuna.samplers.BaseSampler], options: dict[str, Any]) -> dict[str, Any]:
     """The sampler's arguments: text is read as YAML reads it (5, 0.5, true)."""
-    known = list(inspect.signature(sampler).parameters)
-    for key in options:
+    known = inspect.signature(sampler).parameters
+    read = {key: yaml.safe_load(value) if isinstance(value, str) else value for key, value in options.items()}
+    for key, value in read.items():
         if key not in known:
             raise SearchError(f"Optuna's sampler {name!r} has no argument {key!r}.", f"It has {', '.join(known)}.")
-    read = {key: yaml.safe_load(value) if isinstance(value, str) else value for key, value in options.items()}
-    return {**_DEFAULTS.get(sampler.__name__, {}), **read}
+        kind = type(known[key].default)
+        if kind in (bool, int, float) and not isinstance(value, _FITTING[kind]):
+            raise SearchError(
+                f"Argument {key}={value} of Optuna's sampler {name!r} is not of type {kind.__name__}.",
+                f"By default it is {known[key].default}.",
+            )
+    chosen = {**_DEFAULTS.get(sampler.__name__, {}), **read}
+    try:
+        with _quiet():
+            sampler(**chosen)
+    except Exception as error:
+        raise SearchError(
+            f"Optuna's sampler {name!r} cannot be made: {error}.", "Its documentation tells why."
+        ) from error
+    return chosen
 
 
 class _Parameter:

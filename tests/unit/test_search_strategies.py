@@ -192,6 +192,8 @@ def test_de_never_takes_a_worse_one_nor_a_failure_into_its_population() -> None:
         ("regevo", {"sample": "31"}, "sample=31"),
         ("optuna", {"sampler": "tpee"}, "Did you mean tpe"),
         ("optuna", {"startup": "3"}, "no argument 'startup'"),
+        ("optuna", {"sampler": "grid"}, "'grid' cannot be made"),
+        ("optuna", {"n_startup_trials": "many"}, "n_startup_trials=many"),
     ],
 )
 def test_settings_that_make_no_sense_are_answered(strategy: str, arguments: dict[str, str], word: str) -> None:
