@@ -112,3 +112,29 @@ def test_a_handle_and_an_allocation_that_is_killed(bed: Bed) -> None:
     assert on_disk(bed)
     run(bed, GRID)
     until(lambda: on_disk(bed) == [], f"the copies are gone: {on_disk(bed)}")
+
+
+RANKS = """
+def together():
+    import json
+    import os
+    import hpcsearch
+    from hpcsearch import util
+    world, role = hpcsearch.world(), json.loads(os.environ["TF_CONFIG"])["task"]
+    open(f"{role['type']}-{role['index']}-of-{world.size}-on-{len(set(world.hosts))}", "w").close()
+    return util.num_param_servers()
+
+if __name__ == "__main__":
+    del place["nodes"], place["evals_per_node"]
+    found = experiment.on(**place, bind=False).parameter_server(together, num_ps=1, ranks=2 * NODES, nodes=NODES)
+    print("metric", found.metric)
+"""
+
+
+def test_one_run_of_several_ranks(bed: Bed) -> None:
+    nodes = min(2, bed.nodes)
+    printed = run(bed, RANKS.replace("NODES", str(nodes)))
+    assert printed.splitlines()[-1] == "metric 1.0"
+    workers = [f"worker-{index}-of-{2 * nodes}-on-{nodes}" for index in range(2 * nodes - 2)]
+    expected = sorted([f"ps-0-of-{2 * nodes}-on-{nodes}", f"chief-0-of-{2 * nodes}-on-{nodes}", *workers])
+    assert sorted(path.name for path in bed.folder.glob("*-of-*")) == expected
