@@ -154,7 +154,7 @@ evolutionary_search = differential_evolution
 def allreduce(
     function: Training | str | os.PathLike[str],
     ranks: int | None = None,
-    nodes: int = 1,
+    nodes: int | None = None,
     library: str = "horovod",
     **options: Any,
 ) -> Experiment:
@@ -164,10 +164,9 @@ def allreduce(
     anything, is the metric.
 
     Args:
-        function: what to run, or the path of a notebook (``.ipynb``) or program (``.py``), which begins in the
-            project's folder.
+        function: what to run, or the path of a notebook (``.ipynb``) or program (``.py``).
         ranks: how many, on all nodes together; by default one on each node, and here as many as GPUs or cores.
-        nodes: how many nodes.
+        nodes: how many nodes; by default those of the place that experiments run on.
         library: what the ranks find each other with: ``horovod``, ``torch`` or ``tensorflow``.
         options: those of :func:`on`, for this call.
 
@@ -182,7 +181,7 @@ def parameter_server(
     function: Training | str | os.PathLike[str],
     num_ps: int = 1,
     ranks: int | None = None,
-    nodes: int = 1,
+    nodes: int | None = None,
     **options: Any,
 ) -> Experiment:
     """Runs a function once, as several ranks of TensorFlow of which some hold the parameters; ``TF_CONFIG`` says which.
@@ -191,12 +190,13 @@ def parameter_server(
         function: what to run, or the path of a notebook or program.
         num_ps: how many of the ranks are parameter servers; they end with the others.
         ranks: how many in all; by default two beside the parameter servers, in all a multiple of ``nodes``.
-        nodes: how many nodes.
+        nodes: how many nodes; by default those of the place that experiments run on.
         options: those of :func:`on`, for this call.
 
     Raises:
         HpcsearchError: it was refused, or it has failed.
     """
+    nodes = current().nodes if nodes is None else nodes
     _at_least("num_ps", num_ps, 1)
     _at_least("nodes", nodes, 1)
     ranks = math.ceil((num_ps + 2) / nodes) * nodes if ranks is None else ranks
@@ -206,9 +206,10 @@ def parameter_server(
     return _together("Parameter server", function, ranks, nodes, more)
 
 
-def _together(title: str, what: Any, ranks: int | None, nodes: int, options: Mapping[str, Any]) -> Experiment:
-    _at_least("nodes", nodes, 1)
+def _together(title: str, what: Any, ranks: int | None, nodes: int | None, options: Mapping[str, Any]) -> Experiment:
     place = current()
+    nodes = place.nodes if nodes is None else nodes
+    _at_least("nodes", nodes, 1)
     if ranks is None:
         ranks = nodes * (max(2, place.at_once) if place.here else 1)
     _at_least("ranks", ranks, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -88,9 +89,9 @@ class Place:
                 raise UsageError("An allocation needs a queue.", 'Write experiment.on(queue="debug", ...).')
         if self.walltime is not None:
             found["walltime_s"] = _seconds(self.walltime)
-        workers = self.options.get("evals_per_node")
-        if self.here and isinstance(workers, int):
-            found["bind"] = workers <= _cores()
+        processes = [self.options.get(name, 1) for name in ("evals_per_node", "ranks_per_node")]
+        if self.here and all(isinstance(number, int) for number in processes):
+            found["bind"] = math.prod(processes) <= _cores()
         return {**found, "nodes": self.nodes, **self.options}
 
     def __enter__(self) -> Self:

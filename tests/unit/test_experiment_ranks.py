@@ -49,7 +49,7 @@ def test_a_function_runs_once_as_several_ranks(tmp_path: Path) -> None:
         Path(tmp_path, f"rank{world.rank}").touch()
         return 10 + world.rank
 
-    found = experiment.allreduce(training, ranks=2, library="torch", bind=False)
+    found = experiment.allreduce(training, ranks=2, library="torch")
     assert sorted(path.name for path in tmp_path.glob("rank*")) == ["rank0", "rank1"]
     assert [one.state for one in found.evaluations] == [State.FINISHED]
     assert found.metric == 10.0 and found.best == {}
@@ -63,7 +63,7 @@ def test_horovod_is_what_ranks_meet_with_by_default() -> None:
         hvd.init()
         return float(hvd.allreduce(torch.tensor([1.0 + hvd.rank()]), op=hvd.Sum, name="sum")[0]) + 10 * hvd.size()
 
-    assert experiment.allreduce(training, ranks=2, bind=False).metric == 23.0
+    assert experiment.allreduce(training, ranks=2).metric == 23.0
 
 
 def test_the_seed_s_notebook(tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_the_seed_s_notebook(tmp_path: Path) -> None:
         f"{RANK}\n!echo from the shell\nopen(f'ran{{rank}}', 'w').close()",
         "assert __name__ == '__main__' and os.environ['TENSORBOARD_LOGDIR']\nmetric = helper.BASE + size",
     )
-    found = allreduce.launch(spark, str(path), ranks=2, library="torch", bind=False)
+    found = allreduce.launch(spark, str(path), ranks=2, library="torch")
     assert found.metric == 42.0
     assert sorted(path.name for path in tmp_path.glob("ran*")) == ["ran0", "ran1"]
 
@@ -91,7 +91,7 @@ def test_parameter_servers_are_told_who_they_are(tmp_path: Path) -> None:
         role = json.loads(os.environ["TF_CONFIG"])["task"]
         Path(tmp_path, f"{role['type']}{role['index']} {util.num_param_servers()} {util.num_executors()}").touch()
 
-    experiment.parameter_server(spark, training, num_ps=1, bind=False)
+    experiment.parameter_server(spark, training, num_ps=1)
     assert sorted(path.name for path in tmp_path.glob("* *")) == ["chief0 1 3", "ps0 1 3", "worker0 1 3"]
 
 
@@ -103,7 +103,7 @@ def test_one_rank_that_fails_fails_the_run() -> None:
             raise ValueError("the second one")
 
     with pytest.raises(HpcsearchError, match="the second one"):
-        experiment.allreduce(training, ranks=2, library="torch", bind=False)
+        experiment.allreduce(training, ranks=2, library="torch")
 
 
 def nothing() -> None:
