@@ -32,7 +32,7 @@ class Quarantine:
 
     def take(self, node: str, state: State) -> None:
         """Takes how an evaluation ended."""
-        if state is State.FINISHED:
+        if state in (State.FINISHED, State.STOPPED):  # what was stopped early had worked until then
             self._finished[node] += 1
             self._in_a_row[node] = 0
         elif state is State.FAILED:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from hpcsearch.allocation.quarantine import FAILURES_IN_A_ROW, TOLD_ELSEWHERE, Quarantine, Verdict
 from hpcsearch.evaluation import State
 
@@ -31,6 +33,7 @@ def test_it_is_trusted_where_the_others_fail_too() -> None:
     assert quarantine.verdict("one") is quarantine.verdict("two") is Verdict.TRUSTED
 
 
-def test_what_finishes_ends_the_row() -> None:
-    quarantine = told(("one", State.FAILED, 5), ("one", State.FINISHED, 1), ("one", State.FAILED, 5))
+@pytest.mark.parametrize("state", [State.FINISHED, State.STOPPED])
+def test_what_finishes_or_is_stopped_early_ends_the_row(state: State) -> None:
+    quarantine = told(("one", State.FAILED, 5), ("one", state, 1), ("one", State.FAILED, 5))
     assert quarantine.verdict("one") is Verdict.TRUSTED
