@@ -50,7 +50,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "devices": {"worker.context"},
     "horovod": {"schedulers.command"},
     "script": {*BASE, "problem", "search", "sites", "submission", "tensorboard", "worker"},
-    "doctor": {"sites", "schedulers", "horovod"},
+    "doctor": {"sites", "schedulers", "horovod", "submission", "workflow", "worker.environment"},
     "project": set(),
     "cli": {
         *(*BASE, "project", "settings", "workflow", "sites", "schedulers", "monitor", "submission", "doctor"),
