@@ -111,9 +111,10 @@ class Agents:
             if agent is not None and agent.facts is not None:
                 self._bring_up(agent, agent.facts)
 
-    def holds(self, host: str) -> bool:
-        """Whether a host has an agent, or will have one again."""
-        return host in self._agents
+    def hears(self, host: str) -> bool:
+        """Whether a host's agent takes orders now."""
+        agent = self._agents.get(host)
+        return agent is not None and agent.peer is not None and agent.spoke
 
     def send(self, host: str, message: Any) -> None:
         """Sends a message to a host's agent; where there is none any more its end has been told, or will be."""

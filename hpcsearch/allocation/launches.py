@@ -13,6 +13,7 @@ import os
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -56,6 +57,7 @@ class _Sent:
     mark: str
     command: Command | None
     begun_at: float | None = None
+    present: bool = False  # whether rank 0's process was there, before MPI
     told_end: list[Any] | None = None  # what rank 0 told of its end
     told_failure: tuple[int, str, Mapping[str, str]] | None = None  # rank, host, failure
     verdict: State | None = None  # how it ends whatever it tells
@@ -82,6 +84,9 @@ class LaunchExecutor:
         self._listener = listener
         self._ends_s = time.monotonic() + time_left_s
         self._sent: dict[int, _Sent] = {}
+        #: What is to be swept on a host whose agent is to come again, and what is being swept there.
+        self._unswept: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        self._sweeping: dict[str, dict[int, dict[str, Any]]] = defaultdict(dict)
         self._restarts = 0
         self._launches = 0
         self._closing = False
@@ -231,6 +236,9 @@ class LaunchExecutor:
     def _reported(self, identity: int, step: float | None, at: float, metrics: Mapping[str, Any]) -> None:
         self._listener.reported(self._sent[identity].evaluation, step, at, metrics)
 
+    def _present(self, identity: int) -> None:
+        self._sent[identity].present = True
+
     def _told_end(self, identity: int, *end: Any) -> None:
         self._sent[identity].told_end = list(end)
 
@@ -241,36 +249,43 @@ class LaunchExecutor:
     def _gone(self, identity: int, gone: Mapping[str, Any]) -> None:
         sent = self._sent[identity]
         sent.gone = gone
-        sent.to_sweep = {host for host in sent.placement.nodes if self._agents.holds(host)}
-        for host in sent.to_sweep:
-            self._sweep(host, sent)
+        orders = {"op": protocol.SWEEP, "evaluation": identity, "mark": sent.mark, "path": _flag(sent.mark)}
+        for host in sent.placement.nodes:
+            if self._agents.hears(host):
+                sent.to_sweep.add(host)
+                self._sweep(host, orders)
+            else:
+                self._unswept[host].append(orders)
         self._settle_when_swept(sent)
 
-    def _sweep(self, host: str, sent: _Sent) -> None:
-        orders = {"op": protocol.SWEEP, "evaluation": sent.evaluation.id, "mark": sent.mark, "path": _flag(sent.mark)}
+    def _sweep(self, host: str, orders: dict[str, Any]) -> None:
+        self._sweeping[host][orders["evaluation"]] = orders
         self._agents.send(host, orders)
 
     def _swept(self, host: str, identity: int) -> None:
+        self._sweeping[host].pop(identity, None)
         if identity in self._sent:
             self._sent[identity].to_sweep.discard(host)
             self._settle_when_swept(self._sent[identity])
+        self._agents.settled([host])
 
     def _occupied(self, host: str) -> bool:
-        return any(host in sent.placement.nodes for sent in self._sent.values())
+        return bool(self._sweeping[host]) or any(host in sent.placement.nodes for sent in self._sent.values())
 
     def _hello(self, host: str) -> None:
         """An agent that has come again sweeps what the one before it had been told to."""
-        for sent in self._sent.values():
-            if host in sent.to_sweep:
-                self._sweep(host, sent)
+        for orders in self._unswept.pop(host, []):
+            self._sweep(host, orders)
 
     def _node_down(self, host: str, reason: str, _recall: bool) -> None:
         failure = {"kind": "NodeLost", "message": f"node {host} was lost: {reason}", "traceback": ""}
+        self._unswept[host] += self._sweeping.pop(host, {}).values()
         for sent in [sent for sent in self._sent.values() if host in sent.placement.nodes]:
             if sent.gone is None:
                 self._end(sent, State.LOST, failure)
-            elif not self._agents.holds(host):
-                self._swept(host, sent.evaluation.id)
+            else:
+                sent.to_sweep.discard(host)
+                self._settle_when_swept(sent)
 
     def _settle_when_swept(self, sent: _Sent) -> None:
         if sent.to_sweep or sent.gone is None:
@@ -286,6 +301,7 @@ class LaunchExecutor:
         directory = f"{self._plan.directory}/evaluations/{sent.evaluation.id}"
         end: Ended = end_of(
             begun_at=sent.begun_at,
+            present=sent.present,
             verdict=sent.verdict,
             reason=sent.reason,
             told_end=sent.told_end,
@@ -304,6 +320,7 @@ _EVENTS: Mapping[str, Callable[..., None]] = {
     desk.READY: LaunchExecutor._ready,
     desk.UNABLE: LaunchExecutor._unable,
     desk.GONE: LaunchExecutor._gone,
+    telling.PRESENT: LaunchExecutor._present,
     telling.BEGUN: LaunchExecutor._begun,
     telling.REPORT: LaunchExecutor._reported,
     telling.ENDED: LaunchExecutor._told_end,

@@ -27,8 +27,11 @@ from hpcsearch.worker.processes import die_with_parent, kill_tree
 #: What launchers say of themselves each time, and means nothing to whoever reads an evaluation's log.
 _NOISE = frozenset({b"srun: cluster configuration lacks support for cpu binding"})
 
-#: What Hydra says of a rank that was killed by a signal; its exit code does not tell.
-_KILLED = re.compile(rb"EXIT STRING: .*\(signal (\d+)\)")
+#: What Hydra says of a rank that was killed by a signal: its exit code does not tell.
+_HYDRA_KILLED = re.compile(rb"EXIT STRING: .*\(signal (\d+)\)")
+#: What srun says of it: its exit code may be that of the others, which it has killed then.
+_SRUN_KILLED = re.compile(rb"srun: error: [^:]+: tasks? [^:]+: ([A-Z][A-Za-z ]+?)(?: \(core dumped\))?")
+_SIGNALS = {(signal.strsignal(number) or "").encode(): number.value for number in signal.Signals}
 
 _READ_BYTES = 1 << 16
 _KEPT_LINES = 10
@@ -188,7 +191,7 @@ class Launched:
             message = telling.heard(line)
             if message is None:
                 rest.append(line + b"\n")
-                killed = _KILLED.search(line)
+                killed = _HYDRA_KILLED.search(line)
                 self.killed_by = int(killed[1]) if killed else self.killed_by
             else:
                 self._on_told(message)
@@ -205,6 +208,9 @@ class Launched:
         lines = [line for line in lines if line not in _NOISE]
         self._log.feed(b"".join(line + b"\n" for line in lines))
         self._errors.extend(line[-_LONGEST_LINE_BYTES:] for line in lines if line.strip())
+        if self.killed_by is None:
+            killed = (match[1] for line in lines if (match := _SRUN_KILLED.fullmatch(line)))
+            self.killed_by = next((_SIGNALS[word] for word in killed if word in _SIGNALS), None)
         if len(self._error_line) > _LONGEST_LINE_BYTES:
             self._log.feed(self._error_line[:-1])
             self._error_line = self._error_line[-1:]

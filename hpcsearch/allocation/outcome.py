@@ -11,6 +11,7 @@ from hpcsearch.allocation.executor import Ended
 from hpcsearch.errors import HpcsearchError
 from hpcsearch.evaluation import State
 from hpcsearch.program import Command, name_of, result_of
+from hpcsearch.worker.telling import FITTING
 
 #: A launcher whose rank was killed by a signal exits with this and the signal's number.
 _SIGNALLED = 128
@@ -22,6 +23,7 @@ Told = tuple[int, str, Mapping[str, str]]
 def end_of(
     *,
     begun_at: float | None,
+    present: bool,
     verdict: State | None,
     reason: Mapping[str, str] | None,
     told_end: list[Any] | None,
@@ -35,6 +37,7 @@ def end_of(
 
     Args:
         begun_at: when rank 0 had begun, seconds since 1970; None if it never had.
+        present: whether its process had been there at all.
         verdict: the state in which the driver has ended it, if it has.
         reason: the failure that goes with that.
         told_end: what rank 0 told of its end.
@@ -61,6 +64,9 @@ def end_of(
     if told_failure is not None:
         rank, host, failure = told_failure
         return ended(State.FAILED, {**failure, "message": f"rank {rank} on {host}: {failure['message']}"})
+    if begun_at is None and present and not gone.get("never_began"):
+        message = f"MPI could not be initialised: {_said(gone)}. The launcher may not fit the library. {FITTING}"
+        return ended(State.FAILED, _failure("MpiInitError", message))
     if begun_at is None:
         return ended(State.LOST, _failure("LaunchError", f"its ranks did not begin: {_said(gone)}"))
     if command is not None and gone["status"] == 0:

@@ -36,6 +36,8 @@ class _Rank:
         # Standard output is for what is told; what the run function prints goes where errors go.
         self._told = os.dup(1)
         os.dup2(2, 1)
+        if rank == 0:
+            self.tell([telling.PRESENT])
         self.comm = self._world(orders["size"], orders["launcher"])
 
     def _world(self, size: int, launcher: str) -> Any:
@@ -49,9 +51,7 @@ class _Rank:
             self.fail(
                 "WorldSizeError",
                 f"MPI has {comm.size} rank{'s' * (comm.size != 1)} where the evaluation has {size}: the launcher "
-                f"{launcher} does not fit this MPI library ({library}). Name the library's own launcher in the site "
-                "file's [launcher], with mpi_kind or mpi_arguments (srun: --mpi=pmi2 for MPICH, --mpi=pmix for Open "
-                "MPI); 'hpcsearch doctor --on-compute' tries it",
+                f"{launcher} does not fit this MPI library ({library}). {telling.FITTING}",
             )
         return comm
 

@@ -9,10 +9,17 @@ from typing import Any
 #: Begins each such line; no program prints it by chance.
 MARK = b"\x01hpcsearch "
 
+PRESENT = "present"  # rank 0's process is there; MPI is not
 BEGUN = "begun"  # at
 ENDED = "ended"  # state, started_at, ended_at, duration_s, objective, metadata, failure
 REPORT = "report"  # step, at, metrics
 FAILED = "failed"  # rank, host, failure
+
+#: What to do where a launcher and an MPI library do not know each other.
+FITTING = (
+    "Name the library's own launcher in the site file's [launcher], with mpi_kind or mpi_arguments (srun: --mpi=pmi2 "
+    "for MPICH, --mpi=pmix for Open MPI); 'hpcsearch doctor --on-compute' tries it"
+)
 
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
