@@ -1,6 +1,7 @@
 """References to the user's objects, such as ``problem.py:Problem``, and loading what they point to.
 
-This module is imported on every node, so it uses the standard library alone.
+This module is imported on every node, so it uses the standard library alone, and of that little: each rank of a launch
+waits for it. So paths are texts here; pathlib costs more to import than all else.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ import traceback
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -22,8 +22,8 @@ from hpcsearch.errors import HpcsearchError, LoadError
 
 _OTHER_NAMES = {"Problem": "problem"}  # a name that is not there -> the one to try instead
 _HIDDEN_FRAMES = (
-    str(Path(__file__).parent) + os.sep,
-    str(Path(importlib.__file__).parent) + os.sep,
+    os.path.dirname(__file__) + os.sep,
+    os.path.dirname(importlib.__file__) + os.sep,
     "<frozen importlib",
 )
 _MESSAGE_CHARS = 2_000
@@ -62,10 +62,10 @@ class Reference:
         source, name = text, ""
         if not text.endswith(".py"):
             source, _, name = text.rpartition(":") if ":" in text else (text, "", "")
-        folder = os.path.abspath(cwd)  # noqa: PTH100 # Path has nothing that keeps links and drops ".."
+        folder = os.path.abspath(cwd)
         if source.endswith(".py"):
-            path = os.path.abspath(Path(folder, Path(source).expanduser()))  # noqa: PTH100
-            reference = cls(path, name or default_name, str(Path(path).parent))
+            path = os.path.abspath(os.path.join(folder, os.path.expanduser(source)))
+            reference = cls(path, name or default_name, os.path.dirname(path))
         else:
             reference = cls(source, name or default_name, folder, bare=not name)
             if not all(part.isidentifier() for part in source.split(".")):
@@ -94,7 +94,7 @@ def load(reference: Reference) -> Any:
         if folder not in sys.path:
             sys.path.insert(0, folder)
     if reference.is_file:
-        return _attribute(_load_file(Path(reference.source)), reference.name)
+        return _attribute(_load_file(reference.source), reference.name)
     if not reference.bare:
         return _attribute(_load_module(reference.source, reference.search_path), reference.name)
     package, _, last = reference.source.rpartition(".")
@@ -132,26 +132,23 @@ def user_traceback(exc: BaseException) -> str:
 
 def _package_root(reference: Reference) -> str:
     """The folder from which a file's own package can be imported by its full name; ``search_path`` for any other."""
-    folder = Path(reference.search_path)
-    while reference.is_file and (folder / "__init__.py").is_file():
-        folder = folder.parent
-    return str(folder)
+    folder = reference.search_path
+    while reference.is_file and os.path.isfile(os.path.join(folder, "__init__.py")):
+        folder = os.path.dirname(folder)
+    return folder
 
 
 class _NoModuleError(LoadError):
     """There is no module of the name asked for; a module that fails to import another one is something else."""
 
 
-def _load_file(path: Path) -> ModuleType:
-    name = f"{re.sub(r'[^0-9A-Za-z_]', '_', path.stem)}_{zlib.crc32(bytes(path)):08x}"
+def _load_file(path: str) -> ModuleType:
+    stem = os.path.splitext(os.path.basename(path))[0]
+    name = f"{re.sub(r'[^0-9A-Za-z_]', '_', stem)}_{zlib.crc32(os.fsencode(path)):08x}"
     if name in sys.modules:
         return sys.modules[name]
-    if not path.is_file():
-        if path.is_dir():
-            raise LoadError(f"{path} is a folder, not a Python file")
-        if not path.parent.is_dir():
-            raise LoadError(f"there is no file {path}, nor its folder")
-        raise LoadError(f"there is no file {path}", _nearest(path.name, (one.name for one in path.parent.glob("*.py"))))
+    if not os.path.isfile(path):
+        raise _no_file(path)
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None  # a path that ends in .py always has them
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
@@ -159,8 +156,19 @@ def _load_file(path: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as exc:
         del sys.modules[name]
-        raise _import_error(exc, str(path)) from exc
+        raise _import_error(exc, path) from exc
     return module
+
+
+def _no_file(path: str) -> LoadError:
+    folder, name = os.path.split(path)
+    if os.path.isdir(path):
+        return LoadError(f"{path} is a folder, not a Python file")
+    if not os.path.isdir(folder):
+        return LoadError(f"there is no file {path}, nor its folder")
+    return LoadError(
+        f"there is no file {path}", _nearest(name, (one for one in os.listdir(folder) if one[-3:] == ".py"))
+    )
 
 
 def _load_module(name: str, search_path: str) -> ModuleType:
@@ -170,11 +178,18 @@ def _load_module(name: str, search_path: str) -> ModuleType:
         if exc.name is None or not f"{name}.".startswith(f"{exc.name}."):
             raise _import_error(exc, name) from exc
         *parents, last = exc.name.split(".")
-        there = (one.stem for one in Path(search_path, *parents).glob("*") if one.is_dir() or one.suffix == ".py")
+        there = _modules_in(os.path.join(search_path, *parents))
         message = f"there is no module {exc.name!r} in {search_path} or on Python's search path"
         raise _NoModuleError(message, _nearest(last, there)) from exc
     except (Exception, SystemExit) as exc:
         raise _import_error(exc, name) from exc
+
+
+def _modules_in(folder: str) -> Iterable[str]:
+    for name in os.listdir(folder) if os.path.isdir(folder) else ():
+        stem, ending = os.path.splitext(name)
+        if ending == ".py" or os.path.isdir(os.path.join(folder, name)):
+            yield stem
 
 
 def _attribute(module: ModuleType, name: str) -> Any:

@@ -330,8 +330,7 @@ class Driver:
             self._outcome = under_way.end
             self._close()
         elif under_way.stuck:
-            self._error = AllocationError(f"No evaluation can run any more: {under_way.stuck}.")
-            self._drain(under_way.stuck)
+            self._drain(f"no evaluation can run any more here: {under_way.stuck}")
         elif under_way.suspended:
             self._drain("the allocation's walltime is at its end")
         elif not self._clock.may_start():

@@ -176,8 +176,8 @@ class Fleet:
         if nodes >= len(idle):
             return None
         idle.sort(key=lambda name: name != self._first)
-        kept = idle[: int(nodes)]
-        return [*kept, *(name for name, node in self.table.nodes.items() if not node.idle)] or [self._first]
+        kept = [*idle[: int(nodes)], *(name for name, node in self.table.nodes.items() if not node.idle)]
+        return kept if self._first in kept else [*kept, self._first]
 
     def give_back(self, takers: Sequence[str] | None, running: Running, durations: Durations) -> None:
         """Gives back the idle nodes that are not among those that take what is left, and those that were set aside."""

@@ -162,6 +162,7 @@ class Launched:
                 continue
         self._take_output(b"\n" if self._partial else b"")
         self._take_errors(b"\n" if self._error_line else b"")
+        self._streams.clear()
         self._announced.close()
         self._log.close()
         for stream, fd in ((self._process.stdout, 1), (self._process.stderr, 2)):
@@ -172,7 +173,9 @@ class Launched:
     # ---- output
 
     def _read(self, loop: Loop, fd: int) -> bool:
-        """Takes what has arrived; False when nothing has."""
+        """Takes what has arrived; False when nothing has, or its end was met before."""
+        if fd not in self._streams:
+            return False
         try:
             data = os.read(fd, _READ_BYTES)
         except BlockingIOError:

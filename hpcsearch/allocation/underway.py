@@ -258,7 +258,8 @@ class UnderWay:
         self._packing.forget(evaluation.id)
         evaluation.attempt += 1
         evaluation.failures += 1
-        end = Ended(State.FAILED, None, now, failure=asdict(failure))
+        end = Ended(State.FAILED, now, now, 0.0, failure=asdict(failure))
+        self._recording.started(evaluation, NOWHERE, now)
         self._recording.ended(evaluation, NOWHERE, end, final=True)
         self._successes.take(end.state)
         if tested:

@@ -9,20 +9,18 @@ from __future__ import annotations
 import json
 import math
 import os
-import socket
 import sys
 import time
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hpcsearch.errors import NotFoundError
 from hpcsearch.evaluation import Configuration
-from hpcsearch.worker.environment import visible_gpus
 from hpcsearch.worker.stopping import Ending
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -43,6 +41,8 @@ class CurrentEvaluation:
     @property
     def directory(self) -> Path:
         """The evaluation's own directory, the same in every attempt; made when first asked for."""
+        from pathlib import Path  # the ranks of a launch are waited for: they import what they need
+
         path = Path(self.directory_path).absolute()
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         return path
@@ -65,7 +65,7 @@ class World:
     local_rank: int = 0
     local_size: int = 1
     node_rank: int = 0
-    hosts: tuple[str, ...] = field(default_factory=lambda: (socket.gethostname(),))
+    hosts: tuple[str, ...] = field(default_factory=lambda: (os.uname().nodename,))
 
 
 #: The GPUs that are a rank's own, where all ranks of a node see the same ones.
@@ -119,7 +119,11 @@ def world() -> World:
 def num_gpus() -> int:
     """How many GPUs are this process's own: those that its slot or rank was given, or all that the node has."""
     own = os.environ.get(OWN_GPUS)
-    return len(visible_gpus(os.environ)) if own is None else len([gpu for gpu in own.split(",") if gpu])
+    if own is not None:
+        return len([gpu for gpu in own.split(",") if gpu])
+    from hpcsearch.worker.environment import visible_gpus
+
+    return len(visible_gpus(os.environ))
 
 
 def report(step: float | None = None, **metrics: Any) -> None:
@@ -161,7 +165,7 @@ def log(text: str) -> None:
     """
     place = f" [rank {_Context.world.rank}]" if _Context.world is not None and _Context.world.size > 1 else ""
     lines = str(text).rstrip("\n").replace("\n", "\n    ")
-    line = f"{datetime.now():%Y-%m-%d %H:%M:%S}{place} {lines}\n"
+    line = f"{time.strftime('%Y-%m-%d %H:%M:%S')}{place} {lines}\n"
     if _Context.current is _BY_HAND:
         print(line, end="", flush=True)
         return
@@ -203,6 +207,8 @@ def save_array(name: str, array: Any) -> None:
     """
     current = evaluation()
     if current is _BY_HAND:
+        import warnings
+
         warnings.warn(f"The array {name!r} is not saved: no evaluation is running here.", stacklevel=2)
         return
     from hpcsearch import arrays  # imports numpy and h5py, which most run functions do without

@@ -7,7 +7,6 @@ import math
 import os
 import sys
 import time
-from pathlib import Path
 from typing import Any, NoReturn
 
 from hpcsearch.errors import HpcsearchError
@@ -17,7 +16,6 @@ from hpcsearch.runfunction import as_run_function
 from hpcsearch.worker import context, telling
 from hpcsearch.worker.evaluating import evaluate
 from hpcsearch.worker.rank import ABORT_AFTER_S, TOLD, _failure
-from hpcsearch.worker.reports import encode
 from hpcsearch.worker.stopping import Ending, SharedFlag, ending
 from hpcsearch.worker.worldsize import in_world_of
 
@@ -36,6 +34,8 @@ class _Rank:
         # Standard output is for what is told; what the run function prints goes where errors go.
         self._told = os.dup(1)
         os.dup2(2, 1)
+        for stream in (sys.stdout, sys.stderr):  # whole lines: those of all ranks come together
+            getattr(stream, "reconfigure", lambda **_: None)(line_buffering=True, write_through=False)
         if rank == 0:
             self.tell([telling.PRESENT])
         self.comm = self._world(orders["size"], orders["launcher"])
@@ -56,7 +56,7 @@ class _Rank:
         return comm
 
     def tell(self, message: list[Any]) -> None:
-        telling.say(self._told, message, encode)
+        telling.say(self._told, message)
 
     def fail(self, kind: str, message: str, traceback: str = "") -> NoReturn:
         """Ends the evaluation, on all ranks."""
@@ -99,7 +99,10 @@ def work(orders: dict[str, Any], rank: int, local_rank: int, host: str) -> None:
     """Evaluates with all other ranks; does not return where that fails."""
     me = _Rank(orders, rank, host)
     comm = me.comm
-    text = Path(orders["configuration"]).read_text(encoding="utf-8") if rank == 0 else None
+    text = None
+    if rank == 0:
+        with open(orders["configuration"], encoding="utf-8") as file:  # noqa: PTH123 - pathlib costs more to import
+            text = file.read()
     configuration = json.loads(comm.bcast(text))
     os.chdir(orders["cwd"])
     try:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -62,7 +61,7 @@ def _number(name: str) -> int | None:
 
 def _host(hosts: list[str]) -> str:
     """This node, by the name that the driver knows it by."""
-    own = socket.gethostname()
+    own = os.uname().nodename
     short = own.partition(".")[0]
     return next((name for name in hosts if name.partition(".")[0] == short), own)
 

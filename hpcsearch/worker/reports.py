@@ -7,7 +7,6 @@ process that wrote it, so nothing is lost when that is killed; a pipe that is fu
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import select
@@ -15,18 +14,10 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from hpcsearch.worker.telling import encode
+
 #: Between two looks at the pipes, seconds: the shorter while something is found, up to the longer while nothing is.
 SOON_S, LATER_S = 0.05, 0.5
-
-
-def _plain(value: Any) -> Any:
-    """A numpy scalar as the number it is."""
-    if not hasattr(value, "item"):
-        raise TypeError(f"{value!r} ({type(value).__name__}) cannot be kept: JSON knows no such type")
-    return value.item()
-
-
-encode = json.JSONEncoder(separators=(",", ":"), default=_plain).encode
 
 
 class ReportPipe:

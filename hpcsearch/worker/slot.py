@@ -25,8 +25,9 @@ from hpcsearch.worker import context
 from hpcsearch.worker.capture import marker
 from hpcsearch.worker.evaluating import evaluate
 from hpcsearch.worker.program import as_evaluated
-from hpcsearch.worker.reports import ReportPipe, encode
+from hpcsearch.worker.reports import ReportPipe
 from hpcsearch.worker.stopping import SharedFlag, ending
+from hpcsearch.worker.telling import encode
 from hpcsearch.worker.worldsize import in_world_of
 
 #: A configuration's message is no longer than this (bytes).

@@ -21,10 +21,18 @@ FITTING = (
     "for MPICH, --mpi=pmix for Open MPI); 'hpcsearch doctor --on-compute' tries it"
 )
 
-_encode = json.JSONEncoder(separators=(",", ":")).encode
+
+def _plain(value: Any) -> Any:
+    """A numpy scalar as the number it is."""
+    if not hasattr(value, "item"):
+        raise TypeError(f"{value!r} ({type(value).__name__}) cannot be kept: JSON knows no such type")
+    return value.item()
 
 
-def say(fd: int, message: list[Any], encode: Any = _encode) -> None:
+encode = json.JSONEncoder(separators=(",", ":"), default=_plain).encode
+
+
+def say(fd: int, message: list[Any]) -> None:
     """Writes a message to ``fd``, where a line begins."""
     data = MARK + encode(message).encode() + b"\n"
     while data:

@@ -196,14 +196,15 @@ def test_a_launcher_that_is_killed_costs_its_evaluation_alone(bed: Bed) -> None:
 @pytest.mark.beds("slurm")
 def test_a_node_of_two_dies_and_the_evaluation_goes_to_others(bed: SlurmBed) -> None:
     bed.job_mode = "mpi"
-    options = ["--nodes-per-eval", 2, "--max-evals", 6]
+    options = ["--nodes-per-eval", 2, "--max-evals", 14]  # the death is noticed only after half a minute
     search = bed.submit(SLOW.replace("1.5", "4"), *options, slots=1, wait=False)
     search.await_running(2)
     running = [row for row in search.rows("evaluation") if row["state"] == "RUNNING"]
     (hit,) = [row for row in running if "sn4" in row["nodes"].split(",")]
     with bed.crashed(4):
+        until(lambda: search.exit_status() is not None, "the allocation ends", limit_s=200)
         assert search.await_exit() == 0
-    records = search.check(6)
+    records = search.check(14)
     assert {record.state for record in records} == {State.FINISHED}
     (again,) = [record for record in records if record.attempts > 1]
     assert again.id == hit["id"]

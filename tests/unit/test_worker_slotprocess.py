@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpcsearch.evaluation import Failure, State
-from hpcsearch.worker import reports
 from hpcsearch.worker import slot as slot_module
+from hpcsearch.worker import telling
+from hpcsearch.worker.evaluating import evaluate
 from hpcsearch.worker.protocol import Share
 from hpcsearch.worker.slot import SlotOrders
 from hpcsearch.worker.slotprocess import SlotProcess, Task, describe_end
@@ -122,13 +123,13 @@ class TestOneEvaluation:
     """What the slot's process tells of a call: state, start, end, duration, objective, metadata, failure."""
 
     def test_a_result(self) -> None:
-        told = slot_module._evaluate(lambda c: {"objective": c["x"], "loss": 0.5}, {"x": 2.0}, Ending())
+        told = evaluate(lambda c: {"objective": c["x"], "loss": 0.5}, {"x": 2.0}, Ending())
         state, started_at, ended_at, duration_s, objective, metadata, failure = told
         assert (state, objective, metadata, failure) == (State.FINISHED, 2.0, {"loss": 0.5}, None)
         assert ended_at - started_at == pytest.approx(duration_s, abs=1e-6)
 
     def test_no_metadata_is_none(self) -> None:
-        assert slot_module._evaluate(lambda _: 1, {}, Ending())[5] is None
+        assert evaluate(lambda _: 1, {}, Ending())[5] is None
 
     @pytest.mark.parametrize(
         ("error", "message"),
@@ -143,7 +144,7 @@ class TestOneEvaluation:
         def run(_: object) -> float:
             raise error
 
-        told = slot_module._evaluate(run, {}, Ending())
+        told = evaluate(run, {}, Ending())
         assert told[0] == State.FAILED and told[4:6] == [None, None]
         assert told[6]["kind"] == type(error).__name__ and message in told[6]["message"]
 
@@ -154,13 +155,13 @@ class TestStoppedEvaluation:
     @pytest.mark.parametrize("state", [State.STOPPED, State.INTERRUPTED])
     def test_one_that_returns(self, state: State) -> None:
         stop = Ending(flag=lambda: state)
-        told = slot_module._evaluate(lambda _: {"objective": 0.5, "asked": stop.asked()}, {}, stop)
+        told = evaluate(lambda _: {"objective": 0.5, "asked": stop.asked()}, {}, stop)
         # At the end of its time a run function returns what it has: that is its result.
         assert told[0] == (State.STOPPED if state is State.STOPPED else State.FINISHED)
         assert told[4:] == [0.5, {"asked": True}, None]
 
     def test_one_that_does_not_look_finishes(self) -> None:
-        assert slot_module._evaluate(lambda _: 0.5, {}, Ending(flag=lambda: State.STOPPED))[0] == State.FINISHED
+        assert evaluate(lambda _: 0.5, {}, Ending(flag=lambda: State.STOPPED))[0] == State.FINISHED
 
     @pytest.mark.parametrize(
         ("told", "state"),
@@ -175,7 +176,7 @@ class TestStoppedEvaluation:
         def run(_: object) -> float:
             raise Stopped("no progress")
 
-        answer = slot_module._evaluate(run, {}, Ending(told=told))
+        answer = evaluate(run, {}, Ending(told=told))
         assert answer[0] == state and answer[4:6] == [None, None]
         assert answer[6] == {"kind": "Stopped", "message": "no progress", "traceback": ""}
 
@@ -185,15 +186,15 @@ class TestStoppedEvaluation:
         def run(_: object) -> float:
             raise ValueError(stop.asked())
 
-        assert slot_module._evaluate(run, {}, stop)[0] == State.FAILED
+        assert evaluate(run, {}, stop)[0] == State.FAILED
 
 
 def test_numpy_scalars_are_numbers_and_the_rest_is_refused() -> None:
     import numpy as np
 
-    assert reports.encode(["report", np.float32(0.5), np.int64(3), np.bool_(True)]) == '["report",0.5,3,true]'
+    assert telling.encode(["report", np.float32(0.5), np.int64(3), np.bool_(True)]) == '["report",0.5,3,true]'
     with pytest.raises(TypeError, match="set"):
-        reports.encode({1, 2})
+        telling.encode({1, 2})
 
 
 def test_the_environment_and_the_folder_are_restored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
