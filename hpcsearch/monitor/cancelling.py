@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from hpcsearch import schedulers
 from hpcsearch.errors import DatabaseError, SchedulerError
-from hpcsearch.monitor.allocations import AllocationView, Standing
+from hpcsearch.monitor.allocations import AllocationView
 from hpcsearch.sites.load import read_site
 from hpcsearch.workflow.layout import Layout
 
@@ -49,7 +49,8 @@ def stop(layout: Layout, allocations: Sequence[AllocationView]) -> Iterator[str]
         SchedulerError: one that waits could not be taken back.
         DatabaseError: one that runs could not be told.
     """
-    runs = [one for one in allocations if one.standing is Standing.RUNNING]
+    # By what its driver recorded: what the scheduler said may be from before that
+    runs = [one for one in allocations if one.started_at is not None]
     for one in runs:
         try:
             layout.stopped(one.number).touch()

@@ -15,9 +15,10 @@ import click
 
 from hpcsearch.errors import AllocationError, HpcsearchError
 from hpcsearch.evaluation import NO_METRIC, State
-from hpcsearch.monitor.allocations import AllocationView, Heard, Standing
-from hpcsearch.monitor.snapshot import Snapshot, hear_schedulers, take_snapshot
+from hpcsearch.monitor.allocations import AllocationView, Standing
+from hpcsearch.monitor.snapshot import Snapshot, take_snapshot
 from hpcsearch.monitor.text import number
+from hpcsearch.monitor.watch import Ears
 from hpcsearch.schedulers.result import read_exit_status
 from hpcsearch.submission.api import Submitted
 from hpcsearch.submission.notebook import Bar, Shown, in_notebook
@@ -94,14 +95,9 @@ def _shown_until_ended(submitted: Submitted) -> Snapshot:
 
 
 def _until_ended(submitted: Submitted, show: Show) -> Snapshot:
-    heard: Heard = {}
-    next_question_s = 0.0
+    ears = Ears(submitted.layout)
     while True:
-        now_s = time.monotonic()
-        if now_s >= next_question_s:
-            heard = hear_schedulers([submitted.layout]).get(submitted.layout, {})
-            next_question_s = now_s + submitted.site.poll_interval_s
-        snapshot = take_snapshot(submitted.layout, heard)
+        snapshot = take_snapshot(submitted.layout, ears.heard())
         live = [allocation for allocation in _allocations(submitted, snapshot) if allocation.live]
         # A search that is done needs none of those that still wait; the driver takes them back
         if not live or (snapshot.finished_at is not None and all(one.started_at is None for one in live)):

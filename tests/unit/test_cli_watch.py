@@ -11,13 +11,15 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import pytest
 
 from hpcsearch.cli.main import INTERRUPTED, hpcsearch_command, run
-from hpcsearch.monitor import repeat, watch
+from hpcsearch.monitor import cancelling, repeat, watch
+from hpcsearch.monitor.allocations import Standing
+from hpcsearch.schedulers import AllocationState, AllocationStatus, query_cache
 from hpcsearch.schedulers.processes import ProcessId
 from hpcsearch.sites.find import find_site
 from hpcsearch.sites.load import dump_site
@@ -126,6 +128,31 @@ def test_the_scheduler_is_asked_once_per_interval_however_often_it_is_looked(
         clock[0] += seconds
         looking.look()
     assert len(asked) == 2
+
+
+def test_an_answer_from_before_the_driver_began_does_not_hold(
+    live: Layout, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The scheduler is asked twice a minute: until then what it said of the queue is not shown of what runs."""
+    asked: list[int] = []
+
+    def query(identifiers: Collection[str]) -> dict[str, AllocationStatus]:
+        asked.append(1)
+        return dict.fromkeys(identifiers, AllocationStatus(AllocationState.QUEUED, "It waits.", "PENDING"))
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("hpcsearch.schedulers.status", lambda site, ids: query_cache.statuses(site, ids, query))
+    (live.allocation(1) / "site.json").write_text(dump_site(find_site("slurm")))
+    change(live, state="SUBMITTED", started_at=None, scheduler_id="7")
+    looking = watch.Watch(live)
+    assert looking.look().snapshot.allocations[0].standing is Standing.QUEUED
+    change(live, state="RUNNING", started_at=time.time(), deadline_at=time.time() + 600)
+    snapshot = looking.look().snapshot
+    assert snapshot.allocations[0].standing is Standing.RUNNING
+    assert len(asked) == 1
+    told = list(cancelling.stop(live, cancelling.known(snapshot.live)))
+    assert told == ["Allocation 1 (7) starts nothing more, and ends when what runs has ended."]
+    assert looking.look().snapshot.allocations[0].reason.endswith("ends when what runs has ended.")
 
 
 def test_the_interval_of_a_site_that_cannot_be_read(make_workflow: MakeWorkflow) -> None:
