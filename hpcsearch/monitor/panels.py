@@ -15,8 +15,8 @@ from hpcsearch.sites.duration import format_duration
 
 #: The bar that fills as the budget is spent (characters).
 _BAR = 20
-#: Of allocations that wait so many are shown, and none that have ended but the last.
-_WAITING = 2
+#: So many allocations are shown; of those that have ended the last one, where there are no others.
+_SHOWN = 2
 
 _SECONDS_A_DAY = 86400.0
 
@@ -55,14 +55,13 @@ def fact_lines(picture: Picture, width: int) -> list[str]:
 
 def _allocations(picture: Picture) -> Iterator[str]:
     snapshot = picture.snapshot
-    live = snapshot.live or snapshot.allocations[-1:]
-    shown = live[:_WAITING] if snapshot.live else live
-    for one in shown:
+    live = snapshot.live
+    for one in live[:_SHOWN]:
         yield allocation(one)
-    if len(live) > len(shown):
-        yield f"and {len(live) - len(shown)} more that wait"
+    if len(live) > _SHOWN:
+        yield f"and {len(live) - _SHOWN} more that wait"
     if not live:
-        yield "none"
+        yield "none" if snapshot.last is None else allocation(snapshot.last)
 
 
 #: The words of an allocation that runs say nothing that its state does not.

@@ -69,6 +69,12 @@ class Snapshot:
         """The allocations that may still work on it."""
         return tuple(allocation for allocation in self.allocations if allocation.live)
 
+    @property
+    def last(self) -> AllocationView | None:
+        """The last allocation that has begun; where none has, the last one."""
+        begun = [one for one in self.allocations if one.started_at is not None]
+        return next(reversed(begun or self.allocations), None)
+
 
 def hear_schedulers(layouts: Sequence[Layout]) -> dict[Layout, Heard]:
     """What the schedulers say of the allocations that have not recorded their end, by workflow and number.

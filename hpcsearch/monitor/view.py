@@ -42,7 +42,7 @@ def state_of(snapshot: Snapshot) -> str:
     standings = [allocation.standing.value for allocation in snapshot.live]
     if standings:
         return "running" if "running" in standings else standings[-1]
-    return snapshot.allocations[-1].standing.value if snapshot.allocations else "empty"
+    return "empty" if snapshot.last is None else snapshot.last.standing.value
 
 
 #: What a line of CSV has, and an entry of the list as JSON.

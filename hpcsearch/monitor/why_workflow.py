@@ -33,12 +33,6 @@ class Situation:
     def waiting(self) -> AllocationView | None:
         return next((one for one in self.snapshot.live if one.standing is not Standing.RUNNING), None)
 
-    @property
-    def last(self) -> AllocationView | None:
-        """The last one that was anything, the one that works or waits before all others."""
-        begun = [one for one in self.snapshot.allocations if one.started_at is not None]
-        return next(reversed(begun or self.snapshot.allocations), None)
-
 
 def explain(layout: Layout) -> Why:
     """Raises DatabaseError when the database cannot be read."""
@@ -187,7 +181,7 @@ _RESUME = "Go on with 'hpcsearch resume {workflow}'."
 
 
 def _ended(s: Situation) -> Why | None:
-    one = s.last
+    one = s.snapshot.last
     if one is None or one.standing not in (Standing.ENDED, Standing.CANCELLED):
         return None
     todo = next((todo for pattern, todo in OUTCOMES if pattern.search(one.reason.lower())), _RESUME)
@@ -199,7 +193,7 @@ def _ended(s: Situation) -> Why | None:
 
 
 def _died(s: Situation) -> Why | None:
-    one = s.last
+    one = s.snapshot.last
     if one is None or one.standing is not Standing.DIED:
         return None
     log = f"--allocation {one.number}" if one.started_at is None else ""
