@@ -30,15 +30,19 @@ class Output:
     ended: Callable[[], bool]
 
 
-def of_evaluation(layout: Layout, identity: int) -> Output:
-    """What an evaluation has printed; raises NotFoundError when there is none of that id."""
+def of_evaluation(layout: Layout, identity: int, rank: int | None = None) -> Output:
+    """What an evaluation has printed, or one of its ranks; raises NotFoundError when there is none of that id."""
     Workflow(layout).evaluation(identity)
 
     def ended(connection: Connection) -> bool:
         row = queries.evaluation_row(connection, identity)
         return row is None or row["gathered_at"] is not None or row["state"] == State.CANCELLED.value
 
-    return Output(f"Evaluation {identity} of {layout.name!r}", (layout.output(identity),), _asking(layout, ended))
+    title, file = f"Evaluation {identity} of {layout.name!r}", layout.output(identity)
+    if rank is not None:
+        title, own = f"Rank {rank} of evaluation {identity} of {layout.name!r}", layout.output(identity, rank)
+        file = own if rank or own.exists() else file  # the first one's is the evaluation's, but for parameter servers
+    return Output(title, (file,), _asking(layout, ended))
 
 
 def of_allocation(layout: Layout, number: int) -> Output:

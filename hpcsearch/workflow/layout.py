@@ -80,9 +80,9 @@ class Layout:
     def evaluation(self, evaluation_id: int) -> Path:
         return self.evaluations / str(evaluation_id)
 
-    def output(self, evaluation_id: int) -> Path:
-        """What the evaluation has printed; not there when that is nothing."""
-        return self.evaluation(evaluation_id) / "log"
+    def output(self, evaluation_id: int, rank: int | None = None) -> Path:
+        """What the evaluation has printed, or another of its ranks; not there when that is nothing."""
+        return self.evaluation(evaluation_id) / ("log" if rank is None else f"log.rank{rank}")
 
 
 def check_name(name: str) -> str:

@@ -37,6 +37,7 @@ def layout(make_workflow: MakeWorkflow) -> Layout:
     made = make_workflow(objectives=(0.5,), proposed=1)
     made.evaluation(1).mkdir(parents=True)
     made.output(1).write_bytes(b"one\ntwo\n\xffthree")
+    made.output(1, rank=3).write_bytes(b"rank three\n")
     made.log.write_text("the driver\n")
     (made.allocation(1) / "stdout").write_text("out\n")
     (made.allocation(1) / "stderr").write_text("err\n")
@@ -55,6 +56,8 @@ def end(layout: Layout) -> None:
         (("1",), b"one\ntwo\n\xffthree"),
         (("1", "-n", "2"), b"two\n\xffthree"),
         (("1", "-f"), b"one\ntwo\n\xffthree"),  # it has ended, and so does this
+        (("1", "--rank", "3"), b"rank three\n"),
+        (("1", "--rank", "0"), b"one\ntwo\n\xffthree"),
         ((), b"the driver\n"),
         (("--allocation", "1"), b"out\nerr\n"),
     ],
