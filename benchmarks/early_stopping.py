@@ -122,22 +122,27 @@ def report(
     """Prints the table of one search."""
     lines: list[list[object]] = []
     shares: dict[str, list[float]] = defaultdict(list)
+    medians: dict[str, list[float]] = defaultdict(list)
     for problem in problems:
         without = outcomes[problem, NOTHING]
         base = float(np.mean([one.time for one in without]))
         line: list[object] = [problem, f"{base / EPOCHS:.1f}", f"{np.mean([one.begun for one in without]):.0f}"]
         for rule in rules:
             missed = sum(not one.reached for one in outcomes[problem, rule])
-            share = float(np.mean([one.time for one in outcomes[problem, rule]])) / base
+            times = [one.time for one in outcomes[problem, rule]]
+            share = float(np.mean(times)) / base
+            middle = float(np.median(times) / np.median([one.time for one in without]))
+            medians[rule].append(middle)
             shares[rule].append(share)
             begun = np.mean([one.begun for one in outcomes[problem, rule]])
-            line += [f"{share:.2f}" + (f" ({missed} never)" if missed else ""), f"{begun:.0f}"]
+            line += [f"{share:.2f}, {middle:.2f}" + (f" ({missed} never)" if missed else ""), f"{begun:.0f}"]
         lines.append(line)
     means: list[object] = ["mean", "", ""]
     for rule in rules:
-        means += [f"{np.mean(shares[rule]):.2f}", ""]
+        means += [f"{np.mean(shares[rule]):.2f}, {np.mean(medians[rule]):.2f}", ""]
     header = ["", "without", "begun", *(word for rule in rules for word in (rule, "begun"))]
-    table(f"{title}: time (whole trainings; then shares of it), and evaluations begun", header, [*lines, means])
+    words = "time in whole trainings, shares of it by means and by medians over seeds, and evaluations begun"
+    table(f"{title}: {words}", header, [*lines, means])
 
 
 def main() -> None:
