@@ -191,7 +191,9 @@ class RankSet:
         self._alive.discard(rank)
         if failure is not None and not self._killed:
             self._fail(rank, failure, killed_by)
-        if not self._alive:
+        if not self._alive and self._suspect is not None and self._verdict is None:
+            self._no_cause()
+        elif not self._alive:
             self._finish()
 
     def host_lost(self, host: str, reason: str) -> None:

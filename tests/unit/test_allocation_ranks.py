@@ -242,6 +242,12 @@ def test_a_peer_that_says_another_has_gone_while_none_has(bed: Bed) -> None:
     )
 
 
+def test_a_peers_error_counts_although_the_chief_has_returned(bed: Bed) -> None:
+    (bed.folder / "another-is-gone").touch()
+    end = bed.run({"1": "peer"})
+    assert (end.state, failure_of(end)) == (State.FAILED, ("HorovodInternalError", "rank 1 on n2: a peer has gone"))
+
+
 def test_a_rank_that_never_begins(bed: Bed) -> None:
     bed.limits(begin_s=0.5)
     (bed.folder / "stay-out-1").touch()
