@@ -10,8 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hpcsearch.search.columns import Array, Column
+
+Hashes = NDArray[np.uint64]
+Indices = NDArray[np.intp]
 
 #: So many comparisons have to agree before a hyperparameter is taken to change nothing.
 _COMPARISONS = 4
@@ -41,9 +45,10 @@ def find_inert(columns: Sequence[Column], rows: Array, objectives: Array) -> Ine
     """What results that differ in one hyperparameter alone say; ``objectives`` are those of successes."""
     rows, objectives = rows[-_LOOKED_AT:], objectives[-_LOOKED_AT:]
     choices = [index for index, column in enumerate(columns) if 1 < column.size <= _MOST_VALUES]
+    hashed = _hashes(rows)
     rules = []
     for column in range(len(columns)) if choices else ():
-        first, second = _neighbours(np.delete(rows, column, axis=1))
+        first, second = _alike(hashed.sum(axis=1) - hashed[:, column])
         same = objectives[first] == objectives[second]
         if same.sum() < _COMPARISONS:
             continue
@@ -57,9 +62,15 @@ def find_inert(columns: Sequence[Column], rows: Array, objectives: Array) -> Ine
     return Inert(tuple(rules))
 
 
-def _neighbours(rest: Array) -> tuple[Array, Array]:
-    """Places of rows, one after the other, whose other columns are the same."""
-    filled = np.where(np.isnan(rest), -1.0, rest)
-    order = np.lexsort(filled.T) if filled.shape[1] else np.arange(len(filled))
-    alike = (filled[order[1:]] == filled[order[:-1]]).all(axis=1)
-    return order[:-1][alike], order[1:][alike]
+def _hashes(rows: Array) -> Hashes:
+    """A hash of each number, by its place; those of a row are added up, and taken away again, without rounding."""
+    bits = (np.where(np.isnan(rows), -1.0, rows) + 0.0).view(np.uint64)  # of -0.0 that makes 0.0
+    odd = np.random.default_rng(0).integers(2**64, size=rows.shape[1], dtype=np.uint64) | np.uint64(1)
+    return np.asarray((bits ^ (bits >> np.uint64(29)) ^ (bits >> np.uint64(47))) * odd, np.uint64)
+
+
+def _alike(hashes: Hashes) -> tuple[Indices, Indices]:
+    """Places of equal hashes, in neighbouring pairs."""
+    order = np.argsort(hashes, kind="stable")
+    same = hashes[order[1:]] == hashes[order[:-1]]
+    return order[:-1][same], order[1:][same]
