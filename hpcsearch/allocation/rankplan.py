@@ -124,7 +124,16 @@ LIBRARIES: Mapping[str, Library] = {
 def ranks_of(
     library: Library, shape: Shape, node: int, hosts: Sequence[str], at: Sequence[Address], share: Share
 ) -> list[Rank]:
-    """One node's ranks: their places, their parts of the node's share, and their environment."""
+    """One node's ranks: their places, their parts of the node's share, and their environment.
+
+    Raises:
+        AllocationError: the node has too little for them, or parameter servers leave no rank to train.
+    """
+    if shape.servers >= shape.size:
+        raise AllocationError(
+            f"{shape.servers} parameter servers leave none of {shape.size} ranks to train.",
+            "Ask for more ranks, or for fewer servers with --num-ps.",
+        )
     parts = divided(share, shape.ranks_per_node)
     ranks = []
     for place in shape.places():

@@ -80,6 +80,11 @@ def test_the_first_ranks_can_be_parameter_servers() -> None:
     assert shape.chief == 2
 
 
+def test_parameter_servers_leave_a_rank_to_train() -> None:
+    with pytest.raises(AllocationError, match="2 parameter servers leave none of 2 ranks"):
+        environments("tensorflow", Shape(1, 2, servers=2), [Address("10.0.0.1", [1, 2])])
+
+
 def test_ranks_divide_the_cores_of_their_node() -> None:
     first, second = ranks_of(LIBRARIES["torch"], Shape(1, 2), 0, ["n1"], [Address("10.0.0.1", [1])], SHARE)
     assert (first.share.cpus, second.share.cpus) == ((0, 4, 1, 5), (2, 6, 3, 7))
