@@ -50,7 +50,7 @@ def by_node(search: Search, allocation: int = 1) -> dict[str, dict[str, object]]
     return {row["name"]: row for row in search.rows("node", "name") if row["allocation"] == allocation}
 
 
-@pytest.mark.beds(*ALL)
+@pytest.mark.beds(*ALL, "slurm-mpi")
 def test_idle_nodes_go_to_another_users_job(bed: ClusterBed) -> None:
     first, *others = (bed.node(number) for number in range(1, 5))
     search = bed.submit(LAST.replace("FIRST", first), "--max-evals", 24, wait=False)

@@ -75,7 +75,7 @@ for turn in range(8):
 """
 
 
-@pytest.mark.beds("local", "slurm")
+@pytest.mark.beds("local", "slurm", "local-mpi")
 def test_failures_are_told_apart_and_harm_nothing_else(bed: Bed) -> None:
     bed.nodes = 1
     total = len(FAILURES) + 8
@@ -151,7 +151,7 @@ def sleepers(bed: Bed) -> set[str]:
     return {process.argv()[-1] for process in processes_of(bed.folder)} & {"987001", "987002", "987003"}
 
 
-@pytest.mark.beds("local", "slurm")
+@pytest.mark.beds("local", "slurm", "local-mpi")
 def test_a_time_limit_ends_the_whole_tree(bed: Bed) -> None:
     bed.nodes = 1
     search = bed.submit(
@@ -191,6 +191,7 @@ def run(config):
 """
 
 
+@pytest.mark.beds("local", "local-mpi")
 def test_output_goes_to_its_own_evaluation(bed: Bed) -> None:
     search = bed.submit(TALKING, "--max-evals", 90, problem=COUNTED_PROBLEM.format(count=90))
     for record in search.check(90):
@@ -219,6 +220,7 @@ def run(config):
 """
 
 
+@pytest.mark.beds("local", "local-mpi")
 def test_a_flood_of_output_is_capped(bed: Bed) -> None:
     search = bed.submit(FLOODING, "--max-evals", 6, problem=COUNTED_PROBLEM.format(count=6))
     (flood,) = [record for record in search.check(6) if record.config["n"] == 1]
@@ -272,6 +274,7 @@ def run(config):
 """
 
 
+@pytest.mark.beds("local", "local-mpi")
 def test_an_evaluation_knows_itself_and_reports_at_once(bed: Bed) -> None:
     search = bed.submit(LOOKING, "--max-evals", 12, "--eval-timeout", 50, wait=False, walltime=10)
     until(lambda: len(search.rows("report")) == 2, "the reports are in the database")

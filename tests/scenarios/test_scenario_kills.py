@@ -53,7 +53,7 @@ def check_objectives(search: Search, total: int = TOTAL) -> int:
     return sum(record.state is State.FAILED for record in records)
 
 
-@pytest.mark.beds("local", "slurm", "pbs")
+@pytest.mark.beds("local", "slurm", "pbs", "local-mpi")
 def test_a_driver_that_dies_again_and_again_is_started_again(bed: Bed) -> None:
     search = bed.submit(SHORT, "--max-evals", TOTAL, wait=False)
     for count in (5, 20, 40):
@@ -176,6 +176,7 @@ def stop_and_kill(search: Search) -> None:
 
 
 @pytest.mark.parametrize("committing", [False, True], ids=["any-time", "in-a-commit"])
+@pytest.mark.beds("local", "local-mpi")
 def test_a_whole_allocation_dies_and_is_resumed(bed: Bed, committing: bool) -> None:
     search = bed.submit(SHORT, "--max-evals", TOTAL, wait=False)
     search.await_ended(20)

@@ -88,6 +88,7 @@ def failed_smoke(search: Search, allocation: int) -> None:
     search.check_events()
 
 
+@pytest.mark.beds("local", "local-mpi")
 def test_in_an_allocation_a_failure_ends_it_and_a_mended_function_goes_on(bed: Bed) -> None:
     search = submitted_elsewhere(bed, FAILS, 12)
     said_by = bed.command("resume", search.name, "--wait")

@@ -95,7 +95,7 @@ def stopped(records: list[Record]) -> list[Record]:
     return found
 
 
-@pytest.mark.beds("local", "slurm")
+@pytest.mark.beds("local", "slurm", "local-mpi")
 def test_evaluations_that_are_behind_are_stopped_by_their_reports(bed: Bed) -> None:
     rule = ["--stopper", "asha", "--stopper-arg", "eta=3", "--stopper-metric", "score:max"]
     search = bed.submit(TOLD, "--max-evals", 24, "--search", "random", *rule, problem=problem([]))

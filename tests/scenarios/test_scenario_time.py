@@ -44,6 +44,7 @@ def run(config):
 """
 
 
+@pytest.mark.beds("local", "local-mpi")
 def test_a_search_drains_before_its_walltime_ends(bed: Bed) -> None:
     walltime_s = bed.short_walltime_s
     search = bed.submit(LONG, "--max-evals", 10 * bed.nodes, walltime=f"00:00:{walltime_s}")
@@ -85,6 +86,7 @@ def test_a_search_that_is_stopped_lets_what_runs_end(bed: Bed) -> None:
     search.check(20 * bed.nodes)
 
 
+@pytest.mark.beds("local", "local-mpi")
 def test_a_resumable_evaluation_goes_on_from_its_checkpoint(bed: Bed) -> None:
     search = bed.submit(CHECKPOINTED, "--max-evals", 2, "--resumable", walltime=f"00:00:{bed.short_walltime_s - 4}")
     assert search.exit_status() == 0
@@ -129,7 +131,7 @@ def check_interrupted(search: Search) -> dict[int, dict[str, object]]:
     return search.recorded()
 
 
-@pytest.mark.beds("local", "slurm", "pbs")
+@pytest.mark.beds("local", "slurm", "pbs", "local-mpi", "slurm-mpi")
 def test_cancel_interrupts_and_resume_goes_on(bed: Bed) -> None:
     search = bed.submit(PATIENT, "--max-evals", 8, wait=False)
     search.await_running(2 * bed.nodes)
@@ -141,6 +143,7 @@ def test_cancel_interrupts_and_resume_goes_on(bed: Bed) -> None:
     finish(search, 8, before)
 
 
+@pytest.mark.beds("local", "local-mpi")
 def test_sigterm_interrupts_what_runs(bed: Bed) -> None:
     search = bed.submit(PATIENT, "--max-evals", 8, wait=False)
     search.await_running(2 * bed.nodes)
