@@ -111,6 +111,36 @@ def test_evaluations_that_are_behind_are_stopped_by_their_reports(bed: Bed) -> N
     assert {line["state"] for line in search.lines()} == {"FINISHED", "STOPPED"}
 
 
+RANKS = """\
+import time
+import hpcsearch
+
+def run(config):
+    from mpi4py import MPI
+
+    comm = MPI.COMM_WORLD
+    for step in range(1, 28):
+        time.sleep(0.05)
+        hpcsearch.report(step, score=config["n"])
+        if comm.bcast(hpcsearch.should_stop()):
+            break
+    steps = comm.gather(step)
+    return {"objective": config["n"], "steps": steps}
+"""
+
+
+@pytest.mark.beds("local-mpi")
+def test_ranks_stop_at_the_same_step(bed: Bed) -> None:
+    rule = ["--stopper", "asha", "--stopper-arg", "eta=2", "--stopping", "ask"]
+    options = ["--ranks-per-node", 2, "--max-evals", 6, *rule]
+    search = bed.submit(RANKS, *options, problem=problem([6, 5, 4, 3, 2, 1]), slots=1)
+    records = search.check(6)
+    assert len(stopped(records)) >= 3, search.counts()
+    for record in records:
+        first, second = record.metadata["steps"]
+        assert first == second and (first < 27) == (record.state is State.STOPPED)
+
+
 def test_evaluations_that_ask_return_what_they_have(bed: Bed) -> None:
     rule = ["--stopper", "asha", "--stopping", "ask", "--stopper-metric", "objective:min"]
     search = bed.submit(ASKING, "--max-evals", 16, "--search", "random", *rule, problem=problem([]))
