@@ -28,6 +28,7 @@ PAGES = (
     "docs/search.rst",
     "docs/stopping.rst",
     "docs/checkpoints.rst",
+    "docs/horovod.rst",
     "docs/watching.rst",
     "docs/report.rst",
 )
