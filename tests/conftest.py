@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,6 +28,8 @@ settings.load_profile("untimed")
 for _name in ("HPCSEARCH_ACCOUNT", "HPCSEARCH_QUEUE", "HPCSEARCH_SITE", "SBATCH_ACCOUNT", "SBATCH_PARTITION"):
     os.environ.pop(_name, None)
 os.environ["XDG_CONFIG_HOME"] = "/nonexistent"
+# matplotlib would make that folder.
+os.environ["MPLCONFIGDIR"] = str(Path(tempfile.gettempdir(), "hpcsearch-tests-matplotlib"))
 
 #: The one reason for which CI may leave a test out.
 _ALLOWED_SKIP = "GPU"

@@ -49,7 +49,9 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebDriver]:
     for flag in (*_FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(_installed("chromedriver", "chromium-driver")))
+    environment = {**os.environ, "XDG_CONFIG_HOME": str(tmp_path_factory.mktemp("config"))}
+    service = Service(_installed("chromedriver", "chromium-driver"), env=environment)
+    driver = webdriver.Chrome(options=options, service=service)
     driver.set_page_load_timeout(LIMIT_S)
     driver.set_script_timeout(LIMIT_S)
     yield driver
