@@ -191,7 +191,6 @@ def run(config):
 """
 
 
-@pytest.mark.beds("local", "local-mpi")
 def test_output_goes_to_its_own_evaluation(bed: Bed) -> None:
     search = bed.submit(TALKING, "--max-evals", 90, problem=COUNTED_PROBLEM.format(count=90))
     for record in search.check(90):

@@ -167,7 +167,7 @@ def stop_recorder(search: Search, wanted: Callable[[], bool], *, committing: boo
 
 def stop_and_kill(search: Search) -> None:
     """Ends everything of an allocation at one instant, its job script too: none can answer another's death."""
-    roles = ("driver", "recorder", "search", "agent", "slot")
+    roles = ("driver", "recorder", "search", "desk", "agent", "slot", "rank")
     victims = [search.script(), *(process for role in roles for process in search.processes(role))]
     for number in (signal.SIGSTOP, signal.SIGKILL):
         for victim in victims:
@@ -183,7 +183,7 @@ def test_a_whole_allocation_dies_and_is_resumed(bed: Bed, committing: bool) -> N
     if committing:
         stop_recorder(search, lambda: True, committing=True)
     stop_and_kill(search)
-    assert not processes_of(bed.folder)
+    until(lambda: not processes_of(bed.folder), "what a launcher has started ends with it")
     before = search.recorded()
     status = search.status()
     assert "died" in status and "Its driver ended without recording it." in status
