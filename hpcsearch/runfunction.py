@@ -10,7 +10,7 @@ import inspect
 import math
 import reprlib
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 from hpcsearch.errors import HpcsearchError, LoadError
 from hpcsearch.evaluation import Configuration, Failure, Resources, Result
@@ -31,8 +31,6 @@ __all__ = [
 
 RunFunction = Callable[[Configuration], Any]
 
-_Run = TypeVar("_Run", bound=Callable[..., Any])
-Sizer = Callable[[Configuration], Resources]
 
 #: Where a run function carries what says what each configuration needs.
 _SIZER = "__hpcsearch_resources__"
@@ -134,14 +132,14 @@ def failure_from(exc: BaseException) -> Failure:
     return Failure(type(exc).__name__, message, getattr(exc, "details", "") or user_traceback(exc))
 
 
-def resources(sizer: Sizer) -> Callable[[_Run], _Run]:
+def resources(sizer: Callable[[Configuration], Resources]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Has a run function say what each evaluation needs: ``@hpcsearch.resources(lambda config: Resources(...))``.
 
     Args:
         sizer: called with a configuration, before it is placed; in a process that is not the one which will run it.
     """
 
-    def decorate(run: _Run) -> _Run:
+    def decorate(run: Callable[..., Any]) -> Callable[..., Any]:
         setattr(run, _SIZER, sizer)
         return run
 

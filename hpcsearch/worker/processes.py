@@ -51,8 +51,11 @@ def _stat(pid: int) -> list[bytes] | None:
     return text[text.rindex(b")") + 2 :].split()
 
 
-def descendants(root: int) -> list[int]:
-    """All living processes below ``root``, found through /proc; ``root`` itself is not among them."""
+def descendants(root: int, spare: frozenset[int] = frozenset()) -> list[int]:
+    """All living processes below ``root``, found through /proc; ``root`` itself is not among them.
+
+    Neither are ``spare`` and what is below those, whatever they start meanwhile.
+    """
     children: dict[int, list[int]] = defaultdict(list)
     for entry in os.listdir("/proc"):
         if entry.isdigit():
@@ -62,7 +65,7 @@ def descendants(root: int) -> list[int]:
     found: list[int] = []
     queue = [root]
     while queue:
-        below = children[queue.pop()]
+        below = [pid for pid in children[queue.pop()] if pid not in spare]
         found += below
         queue += below
     return found
@@ -92,10 +95,7 @@ def kill_descendants(root: int, spare: frozenset[int] = frozenset(), limit_s: fl
     """
     deadline_s = time.monotonic() + limit_s
     while time.monotonic() < deadline_s:
-        kept = set(spare)
-        for pid in spare:
-            kept.update(descendants(pid))
-        victims = [pid for pid in descendants(root) if pid not in kept]
+        victims = descendants(root, spare)
         if not victims:
             return
         for signal_number in (signal.SIGSTOP, signal.SIGKILL):

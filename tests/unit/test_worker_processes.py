@@ -224,3 +224,22 @@ def test_whether_there_are_children() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.split() == ["False", "True", "True", "False"]
+
+
+#: A process without end that forks children, each of which stays a moment and ends well, or says that it was killed.
+FORKING = """\
+import os, subprocess, sys, time
+
+end = time.monotonic() + 3
+while time.monotonic() < end:
+    if subprocess.run(["sleep", "0.001"]).returncode != 0:
+        sys.exit("a child was killed")
+"""
+
+
+def test_what_a_spared_process_starts_meanwhile_is_spared() -> None:
+    """A child that it forks between two looks at /proc was taken for one of nobody's."""
+    forking = subprocess.Popen([sys.executable, "-c", FORKING])
+    while forking.poll() is None:
+        processes.kill_descendants(os.getpid(), spare=frozenset({forking.pid}))
+    assert forking.returncode == 0
