@@ -22,7 +22,8 @@ demo: .venv/.demo
 	echo; echo "Everything is in $$root; look around with: $(BIN)/hpcsearch status polynome2 --root $$root"
 
 test: .venv/.test
-	$(BIN)/python -m pytest $(PYTEST)
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m 'not slurm' $(PYTEST)
+	$(BIN)/python -m pytest -m slurm $(PYTEST)
 	$(BIN)/python tests/other_pythons.py
 
 lint: .venv/.dev
