@@ -17,8 +17,9 @@ from hpcsearch.search.columns import Array, Column
 Hashes = NDArray[np.uint64]
 Indices = NDArray[np.intp]
 
-#: So many comparisons have to agree before a hyperparameter is taken to change nothing.
+#: So many comparisons have to agree, at so many levels, before a hyperparameter is taken to change nothing.
 _COMPARISONS = 4
+_LEVELS = 2
 
 #: Comparisons are sought among so many results at most, the last ones; choices of more values than this decide nothing.
 _LOOKED_AT = 400
@@ -56,8 +57,10 @@ def find_inert(columns: Sequence[Column], rows: Array, objectives: Array) -> Ine
             if choice == column:
                 continue
             for value in np.unique(rows[first, choice]):
-                here = same[rows[first, choice] == value]
-                if len(here) >= _COMPARISONS and here.all():
+                here = rows[first, choice] == value
+                # Of one level alone it may be a plateau, or the bound that stopped evaluations count as.
+                levels = len(np.unique(objectives[first[here]]))
+                if here.sum() >= _COMPARISONS and levels >= _LEVELS and same[here].all():
                     rules.append((choice, float(value), column))
     return Inert(tuple(rules))
 

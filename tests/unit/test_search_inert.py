@@ -48,9 +48,10 @@ def test_it_is_found_where_enough_has_been_compared_and_nowhere_else() -> None:
 
 def test_one_comparison_that_differs_is_enough_to_the_contrary() -> None:
     rows = np.array([[0.0, width, c] for c in range(2) for width in range(6)])
-    objectives = np.zeros(12)
+    objectives = rows[:, 2].copy()
     columns = Encoding(problem().space).columns
     assert (0, 0.0, 1) in find_inert(columns, rows, objectives).rules
+    assert (0, 0.0, 1) not in find_inert(columns, rows, np.zeros(12)).rules  # a plateau says little
     objectives[3] = 1e-12
     assert (0, 0.0, 1) not in find_inert(columns, rows, objectives).rules
 
