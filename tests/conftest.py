@@ -24,6 +24,9 @@ for _number, _handler in ((signal.SIGINT, signal.default_int_handler), (signal.S
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
+# Matrices here are small, and tests run side by side: threads would only wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # The defaults of whoever runs the tests are none of theirs.
 for _name in ("HPCSEARCH_ACCOUNT", "HPCSEARCH_QUEUE", "HPCSEARCH_SITE", "SBATCH_ACCOUNT", "SBATCH_PARTITION"):
     os.environ.pop(_name, None)

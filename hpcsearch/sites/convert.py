@@ -151,6 +151,12 @@ def _count(value: Any, place: Place) -> Any:
     return value
 
 
+def _number(value: Any, place: Place) -> float:
+    if type(value) not in (int, float) or not 0 <= value < float("inf"):
+        raise place.error(f"{place.keys[-1]} must be a number, not negative, and is {value!r}")
+    return float(value)
+
+
 def _date(value: Any, place: Place) -> datetime.date:
     try:
         return value if isinstance(value, datetime.date) else datetime.date.fromisoformat(value)
@@ -196,6 +202,8 @@ def _many(cls: type[Any], value: Any, place: Place) -> tuple[Any, ...]:
 _SIMPLE: Mapping[Any, _Convert] = {
     str: _text,
     int: _count,
+    float: _number,
+    float: _number,
     bool: functools.partial(_exactly, bool, "true or false"),
     datetime.date: _date,
 }

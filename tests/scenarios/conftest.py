@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pbs_bed import BareBed, PbsBed, ServiceNodeBed
+from pbs_bed import BareBed, PbsBed, PbsMpiBed, ServiceNodeBed
 from scenario_bed import Bed, LocalBed, MpiBed, end_processes_of
 from slurm_bed import AlicesBed, BoundBed, KeepingBed, SlurmBed, SlurmMpiBed, UnaccountedBed
 
@@ -26,6 +26,7 @@ BEDS: dict[str, type[Bed]] = {
     "slurm-without-release": KeepingBed,
     "slurm-bound": BoundBed,
     "pbs": PbsBed,
+    "pbs-mpi": PbsMpiBed,
     "pbs-service-node": ServiceNodeBed,
     "pbs-without-mpi": BareBed,
 }

@@ -99,6 +99,12 @@ class PbsBed(ClusterBed):
         ).stdout
 
 
+class PbsMpiBed(PbsBed):
+    """The same in job mode mpi: each evaluation is a launch, through PBS's own remote shell."""
+
+    job_mode = "mpi"
+
+
 class ServiceNodeBed(PbsBed):
     """A cluster whose job scripts run on a host that is none of their nodes."""
 

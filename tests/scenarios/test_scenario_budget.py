@@ -49,7 +49,7 @@ def run(config):
 """
 
 
-@pytest.mark.beds("local", "slurm", "slurm-alice", "pbs", "pbs-service-node", "pbs-without-mpi", "local-mpi")
+@pytest.mark.beds("local", "slurm", "slurm-alice", "pbs", "pbs-service-node", "pbs-without-mpi", "local-mpi", "pbs-mpi")
 def test_the_budget_is_spent_exactly_and_everything_is_recorded(bed: Bed) -> None:
     search = bed.submit(SHORT.replace("SLOTS", str(2 * bed.nodes)), "--max-evals", 40)
     records = search.check(40)

@@ -9,7 +9,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from scenario_bed import Bed, processes_of, until
+from scenario_bed import Bed, ClusterBed, processes_of, until
 from slurm_bed import SlurmBed, SlurmMpiBed
 
 from hpcsearch.evaluation import State
@@ -41,9 +41,8 @@ def run(config, comm):
 """
 
 
-@pytest.mark.beds("slurm")
-def test_evaluations_of_two_nodes_with_two_ranks_each_two_at_a_time(bed: SlurmBed) -> None:
-    bed.job_mode = "mpi"
+@pytest.mark.beds("slurm-mpi")
+def test_evaluations_of_two_nodes_with_two_ranks_each_two_at_a_time(bed: ClusterBed) -> None:
     search = bed.submit(REDUCED, "--nodes-per-eval", 2, "--ranks-per-node", 2, "--max-evals", 8, slots=1)
     records = search.check(8)
     moments: list[tuple[float, int]] = []
@@ -291,6 +290,22 @@ def test_a_launcher_that_does_not_fit_the_library_is_told_with_the_cure(
     assert record.failure is not None and record.state is State.FAILED
     assert re.fullmatch(kind, record.failure.kind) and re.search(words, record.failure.message), record.failure
     assert "--mpi=pmix for Open MPI" in record.failure.message
+
+
+# ---- how many, and how fast
+
+#: A site that takes a launch every two seconds, and not many in all.
+SLOWLY = "[launcher]\nlaunches_per_s = 0.5\nmax_launches = 4\n"
+
+
+def test_launches_come_no_faster_and_are_counted_as_the_site_says(bed: Bed) -> None:
+    sites = bed.folder / "config/hpcsearch/sites"
+    sites.mkdir(parents=True)
+    (sites / "local.toml").write_text(SLOWLY)
+    search = bed.submit(HELLO, "--max-evals", 4, slots=1)
+    begun_at = sorted(record.started_at or 0.0 for record in search.check(4))
+    assert begun_at[-1] - begun_at[0] > 3.0  # three intervals, less what one launch may take longer than another
+    assert "3 evaluations were launched, and the scheduler takes 4 launches in one allocation" in search.log()
 
 
 # ---- programs
