@@ -285,7 +285,7 @@ def test_a_chief_that_is_stopped_ends_all(bed: Bed) -> None:
 
 def test_the_chief_learns_that_it_is_to_stop(bed: Bed) -> None:
     bed.start({"0": "look"})
-    bed.until(lambda: bed.told.begun == [1])
+    bed.until(lambda: bed.told.begun == [1] and bed.told.reports == [(1, 0)])  # a later report would raise Stopped
     bed.ranks.stop([1], State.STOPPED)
     bed.until(lambda: 1 in bed.told.ends)
     end = bed.told.ends[1]
