@@ -24,7 +24,7 @@ from hpcsearch.allocation.plan import Launch
 from hpcsearch.errors import AllocationError
 from hpcsearch.worker import telling
 from hpcsearch.worker.channel import Channel, ClosedError, standard_channel
-from hpcsearch.worker.processes import become_subreaper, kill_descendants, name_process
+from hpcsearch.worker.processes import become_subreaper, kill_descendants, name_process, reaped
 
 # Driver to desk.
 OPEN = "open"  # launch: how ranks are started; launches_per_s
@@ -179,13 +179,7 @@ class Desk:
             self._reap()
 
     def _reap(self) -> None:
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if pid == 0:
-                return
+        for pid, status in reaped():
             launched = self._by_pid.pop(pid, None)
             if launched is not None:
                 self._bury(launched, status)

@@ -21,11 +21,11 @@ from typing import Any
 
 from hpcsearch.allocation import desk
 from hpcsearch.allocation.agents import Agents
-from hpcsearch.allocation.executor import Ended, Listener
+from hpcsearch.allocation.executor import Listener
 from hpcsearch.allocation.launching import LaunchOrders
 from hpcsearch.allocation.loop import Loop
 from hpcsearch.allocation.nodes import Placement
-from hpcsearch.allocation.outcome import end_of
+from hpcsearch.allocation.outcome import Heard, end_of
 from hpcsearch.allocation.peer import Peer
 from hpcsearch.allocation.plan import Plan
 from hpcsearch.allocation.rankshares import rank_shares
@@ -56,12 +56,7 @@ class _Sent:
     placement: Placement
     mark: str
     command: Command | None
-    begun_at: float | None = None
-    present: bool = False  # whether rank 0's process was there, before MPI
-    told_end: list[Any] | None = None  # what rank 0 told of its end
-    told_failure: tuple[int, str, Mapping[str, str]] | None = None  # rank, host, failure
-    verdict: State | None = None  # how it ends whatever it tells
-    reason: Mapping[str, str] | None = None
+    heard: Heard = field(default_factory=Heard)
     gone: Mapping[str, Any] | None = None
     to_sweep: set[str] = field(default_factory=set)
 
@@ -125,7 +120,7 @@ class LaunchExecutor:
 
     def recall(self, evaluations: Iterable[int]) -> None:
         for sent in self._known(evaluations):
-            if sent.begun_at is None:
+            if sent.heard.begun_at is None:
                 self._end(sent, State.INTERRUPTED)
 
     def close(self) -> None:
@@ -136,8 +131,8 @@ class LaunchExecutor:
         return [self._sent[identity] for identity in evaluations if identity in self._sent]
 
     def _end(self, sent: _Sent, verdict: State, reason: Mapping[str, str] | None = None) -> None:
-        if sent.verdict is None and sent.gone is None:
-            sent.verdict, sent.reason = verdict, reason
+        if sent.heard.verdict is None and sent.gone is None:
+            sent.heard.verdict, sent.heard.reason = verdict, reason
             self._peer.send({"op": desk.KILL, "evaluation": sent.evaluation.id})
 
     # ---- orders
@@ -215,8 +210,8 @@ class LaunchExecutor:
         for identity in list(self._sent):
             sent = self._sent[identity]
             if sent.gone is None:
-                sent.verdict = sent.verdict or State.LOST
-                sent.reason = sent.reason or {"kind": "LaunchLost", "message": message, "traceback": ""}
+                sent.heard.verdict = sent.heard.verdict or State.LOST
+                sent.heard.reason = sent.heard.reason or {"kind": "LaunchLost", "message": message, "traceback": ""}
                 self._gone(identity, {"status": 0, "last_lines": []})
 
     def _ready(self, kind: str, program: str) -> None:
@@ -229,7 +224,7 @@ class LaunchExecutor:
 
     def _begun(self, identity: int, at: float) -> None:
         sent = self._sent[identity]
-        sent.begun_at = at
+        sent.heard.begun_at = at
         self._restarts = 0
         self._listener.started(sent.evaluation, sent.placement, at)
 
@@ -237,14 +232,14 @@ class LaunchExecutor:
         self._listener.reported(self._sent[identity].evaluation, step, at, metrics)
 
     def _present(self, identity: int) -> None:
-        self._sent[identity].present = True
+        self._sent[identity].heard.present = True
 
     def _told_end(self, identity: int, *end: Any) -> None:
-        self._sent[identity].told_end = list(end)
+        self._sent[identity].heard.end = list(end)
 
     def _told_failure(self, identity: int, rank: int, host: str, failure: Mapping[str, str]) -> None:
         sent = self._sent[identity]
-        sent.told_failure = sent.told_failure or (rank, host, failure)
+        sent.heard.failure = sent.heard.failure or (rank, host, failure)
 
     def _gone(self, identity: int, gone: Mapping[str, Any]) -> None:
         sent = self._sent[identity]
@@ -295,23 +290,12 @@ class LaunchExecutor:
         self._agents.settled(sent.placement.nodes)
 
     def _tell_end(self, sent: _Sent, gone: Mapping[str, Any]) -> None:
-        if sent.begun_at is None and sent.verdict is not None:
+        if sent.heard.begun_at is None and sent.heard.verdict is not None:
             self._listener.recalled(sent.evaluation, sent.placement)
             return
         directory = f"{self._plan.directory}/evaluations/{sent.evaluation.id}"
-        end: Ended = end_of(
-            begun_at=sent.begun_at,
-            present=sent.present,
-            verdict=sent.verdict,
-            reason=sent.reason,
-            told_end=sent.told_end,
-            told_failure=sent.told_failure,
-            gone=gone,
-            command=sent.command,
-            directory=directory,
-            limit_s=self._plan.eval_timeout_s,
-        )
-        if sent.begun_at is None:
+        end = end_of(sent.heard, gone, sent.command, directory, self._plan.eval_timeout_s)
+        if sent.heard.begun_at is None:
             self._listener.started(sent.evaluation, sent.placement, end.ended_at)
         self._listener.ended(sent.evaluation, sent.placement, end)
 

@@ -203,7 +203,6 @@ _SIMPLE: Mapping[Any, _Convert] = {
     str: _text,
     int: _count,
     float: _number,
-    float: _number,
     bool: functools.partial(_exactly, bool, "true or false"),
     datetime.date: _date,
 }

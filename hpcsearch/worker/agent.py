@@ -29,6 +29,7 @@ from hpcsearch.worker.processes import (
     kill_marked,
     name_process,
     reap_children,
+    reaped,
 )
 from hpcsearch.worker.ranks import Ranks
 from hpcsearch.worker.reports import Rounds
@@ -290,13 +291,7 @@ class Agent:
             self._reap()
 
     def _reap(self) -> None:
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if pid == 0:
-                return
+        for pid, status in reaped():
             ended = self._children.pop(pid, None)
             if ended is not None:
                 kill_descendants(os.getpid(), spare=frozenset(self._children))  # what it has left behind

@@ -11,6 +11,7 @@ import os
 import signal
 import time
 from collections import defaultdict
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -102,6 +103,18 @@ def kill_descendants(root: int, spare: frozenset[int] = frozenset(), limit_s: fl
             for pid in victims:
                 send(pid, signal_number)
         time.sleep(0.002)
+
+
+def reaped() -> Iterator[tuple[int, int]]:
+    """The children that have ended, with their wait statuses; reaps them, and waits for none."""
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if pid == 0:
+            return
+        yield pid, status
 
 
 def reap_children(limit_s: float) -> None:

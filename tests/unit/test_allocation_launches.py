@@ -19,7 +19,7 @@ from hpcsearch.allocation import mpirun
 from hpcsearch.allocation.launching import Launched, LaunchOrders
 from hpcsearch.allocation.mpirun import Ranks, mpi_argv, mpi_environment, resolved
 from hpcsearch.allocation.nodes import Placement
-from hpcsearch.allocation.outcome import end_of
+from hpcsearch.allocation.outcome import Heard, end_of
 from hpcsearch.allocation.plan import Launch
 from hpcsearch.allocation.rankshares import rank_shares
 from hpcsearch.errors import AllocationError
@@ -144,23 +144,13 @@ def test_no_core_belongs_to_two_ranks_where_there_are_enough(cores: int, ranks: 
 GONE: dict[str, Any] = {"status": 0, "last_lines": []}
 
 
-def end(command: Command | None = None, directory: str = "/x", **known: Any) -> Any:
-    usual: dict[str, Any] = {
-        "begun_at": 1.0,
-        "present": True,
-        "verdict": None,
-        "reason": None,
-        "told_end": None,
-        "told_failure": None,
-        "gone": GONE,
-        "limit_s": 5.0,
-    }
-    return end_of(command=command, directory=directory, **{**usual, **known})
+def end(command: Command | None = None, directory: str = "/x", gone: Any = GONE, **heard: Any) -> Any:
+    return end_of(Heard(**{"begun_at": 1.0, "present": True, **heard}), gone, command, directory, 5.0)
 
 
 def test_what_rank_0_told_of_its_end_counts() -> None:
     told = ["FINISHED", 1.0, 3.0, 2.0, 0.5, {"note": 1}, None]
-    ended = end(told_end=told, verdict=State.TIMED_OUT, gone={**GONE, "status": 143})
+    ended = end(end=told, verdict=State.TIMED_OUT, gone={**GONE, "status": 143})
     assert (ended.state, ended.objective, ended.duration_s, ended.metadata) == (State.FINISHED, 0.5, 2.0, {"note": 1})
 
 
@@ -170,7 +160,7 @@ def test_what_rank_0_told_of_its_end_counts() -> None:
         ({"verdict": State.LOST, "reason": {"kind": "NodeLost", "message": "gone"}}, "LOST", "NodeLost", "gone"),
         ({"gone": {**GONE, "timed_out": True, "status": 143}}, "TIMED_OUT", "Timeout", "limit of 5 s"),
         (
-            {"told_failure": (3, "n2", {"kind": "ValueError", "message": "no", "traceback": "t"})},
+            {"failure": (3, "n2", {"kind": "ValueError", "message": "no", "traceback": "t"})},
             "FAILED",
             "ValueError",
             "rank 3 on n2: no",
