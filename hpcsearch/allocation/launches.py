@@ -21,7 +21,7 @@ from typing import Any
 
 from hpcsearch.allocation import desk
 from hpcsearch.allocation.agents import Agents
-from hpcsearch.allocation.executor import Listener
+from hpcsearch.allocation.executor import Ended, Listener
 from hpcsearch.allocation.launching import LaunchOrders
 from hpcsearch.allocation.loop import Loop
 from hpcsearch.allocation.nodes import Placement
@@ -29,6 +29,7 @@ from hpcsearch.allocation.outcome import Heard, end_of
 from hpcsearch.allocation.peer import Peer
 from hpcsearch.allocation.plan import Plan
 from hpcsearch.allocation.rankshares import rank_shares
+from hpcsearch.errors import AllocationError
 from hpcsearch.evaluation import Evaluation, State
 from hpcsearch.program import Command, argv_of, environment_of, working_directory
 from hpcsearch.worker import protocol, telling
@@ -96,6 +97,11 @@ class LaunchExecutor:
         command = None if evaluation.program is None else Command(**evaluation.program)
         sent = _Sent(evaluation, placement, self._mark(evaluation), command)
         self._sent[evaluation.id] = sent
+        try:
+            orders = self._orders(sent)
+        except AllocationError as error:
+            self._refuse(sent, error)
+            return
         self._launches += 1
         if self._launches == int(WARN_SHARE * self._plan.max_launches):
             log.warning(
@@ -104,7 +110,20 @@ class LaunchExecutor:
                 self._launches,
                 self._plan.max_launches,
             )
-        self._peer.send({"op": desk.LAUNCH, "orders": asdict(self._orders(sent))})
+        self._peer.send({"op": desk.LAUNCH, "orders": asdict(orders)})
+
+    def _refuse(self, sent: _Sent, error: AllocationError) -> None:
+        """Ends an evaluation whose ranks do not fit there, in the driver's next turn: this one is placing it."""
+        now = time.time()
+        failure = {"kind": "TooManyRanks", "message": error.message, "traceback": error.hint}
+        end = Ended(State.FAILED, now, now, 0.0, failure=failure)
+
+        def tell() -> None:
+            del self._sent[sent.evaluation.id]
+            self._listener.started(sent.evaluation, sent.placement, now)
+            self._listener.ended(sent.evaluation, sent.placement, end)
+
+        self._loop.call_later(0.0, tell)
 
     def dispatch(self) -> None:
         """Launches go off one by one."""

@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from hpcsearch.allocation.nodes import plan_slots
+from hpcsearch.allocation.rankshares import divided
 from hpcsearch.errors import AllocationError
 from hpcsearch.worker.context import OWN_GPUS
 from hpcsearch.worker.protocol import Rank, Share
@@ -146,29 +146,3 @@ def ranks_of(
             part = Share(own.cpus, own.threads, seen, own.bound)
             ranks.append(Rank(place.rank, place.local_rank, part, environment))
     return ranks
-
-
-def divided(share: Share, parts: int) -> list[Share]:
-    """A share of a node in even parts.
-
-    Raises:
-        AllocationError: it has fewer CPUs than that.
-    """
-    if share.bound and len(share.cpus) < parts:
-        raise AllocationError(
-            f"{parts} ranks on one node need {parts} CPUs, and the evaluation has {len(share.cpus)} there.",
-            "Ask for fewer with --ranks-per-node, or let them share cores with --no-bind.",
-        )
-    each = max(1, len(share.cpus) // max(1, share.threads))  # CPUs of a core stand side by side
-    cores = [share.cpus[first : first + each] for first in range(0, len(share.cpus), each)]
-    return plan_slots(cores, share.gpus, parts, share.bound)
-
-
-def joined(shares: Sequence[Share]) -> Share:
-    """Several shares of one node as one."""
-    return Share(
-        tuple(dict.fromkeys(cpu for share in shares for cpu in share.cpus)),
-        sum(share.threads for share in shares),
-        tuple(dict.fromkeys(gpu for share in shares for gpu in share.gpus)),
-        bound=all(share.bound for share in shares),
-    )

@@ -11,8 +11,9 @@ from hpcsearch.allocation.executor import Ended, Listener
 from hpcsearch.allocation.loop import Loop
 from hpcsearch.allocation.nodes import Placement
 from hpcsearch.allocation.plan import Plan
-from hpcsearch.allocation.rankplan import LIBRARIES, Shape, joined
+from hpcsearch.allocation.rankplan import LIBRARIES, Shape
 from hpcsearch.allocation.rankset import Limits, Owner, RankSet
+from hpcsearch.allocation.rankshares import share_on
 from hpcsearch.evaluation import Evaluation, State
 from hpcsearch.worker import protocol
 
@@ -46,6 +47,7 @@ class RanksExecutor(Owner):
         agents.on(protocol.RANK_ENDED, self._rank_ended)
         agents.on(protocol.RANK_GONE, self._rank_gone)
         agents.on(protocol.RANK_REPORT, self._reported)
+        agents.on_hello(lambda _host: None, self._occupied)
         agents.on_down(self._drop)
 
     # ---- Executor
@@ -54,10 +56,7 @@ class RanksExecutor(Owner):
         assert self._plan.data_parallel is not None
         library = LIBRARIES[self._plan.data_parallel]
         shape = Shape(len(placement.nodes), evaluation.resources.ranks_per_node, self._plan.num_ps)
-        shares = {
-            host: joined([self._agents.shares(host)[one.slot] for one in placement.slots if one.node == host])
-            for host in placement.nodes
-        }
+        shares = {host: share_on(host, placement, self._agents.shares(host)) for host in placement.nodes}
         ranks = RankSet(self._loop, self, evaluation, library, shape, shares, self._limits)
         self._sets[evaluation.id], self._placements[evaluation.id] = ranks, placement
         ranks.prepare()
@@ -99,6 +98,11 @@ class RanksExecutor(Owner):
             self._listener.recalled(ranks.evaluation, placement)
         else:
             self._listener.ended(ranks.evaluation, placement, end)
+        self._agents.settled(placement.nodes)
+
+    def _occupied(self, host: str) -> bool:
+        """Whether ranks of an evaluation that had a host are still to end, there or on others."""
+        return any(host in placement.nodes for placement in self._placements.values())
 
     # ---- what agents tell
 

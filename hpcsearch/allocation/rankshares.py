@@ -1,14 +1,19 @@
-"""What each rank of a launch has of its node: an even part of the cores and GPUs of the evaluation's slots there."""
+"""What each rank has of its node: an even part of the cores and GPUs of the evaluation's slots there."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import chain
 from typing import Any
 
-from hpcsearch.allocation.nodes import Placement, divide
+from hpcsearch.allocation.nodes import Placement, plan_slots
+from hpcsearch.errors import AllocationError
 from hpcsearch.evaluation import Resources
 from hpcsearch.worker.protocol import Share
+
+
+def share_on(host: str, placement: Placement, shares: Sequence[Share]) -> Share:
+    """All that an evaluation has of a host, whose slots have these shares."""
+    return joined([shares[one.slot] for one in placement.slots if one.node == host])
 
 
 def rank_shares(placement: Placement, shares_of: Callable[[str], Sequence[Share]], needs: Resources) -> list[list[Any]]:
@@ -20,14 +25,13 @@ def rank_shares(placement: Placement, shares_of: Callable[[str], Sequence[Share]
         placement: where the evaluation is.
         shares_of: by host, what each of its slots has.
         needs: ranks on each node, and the threads and GPUs of each; 0 for an even part.
+
+    Raises:
+        AllocationError: a host has too little for its ranks.
     """
-    by_host: dict[str, list[dict[str, Any]]] = {}
-    for host in placement.nodes:
-        shares = shares_of(host)
-        slots = [shares[one.slot] for one in placement.slots if one.node == host and one.slot < len(shares)]
-        by_host[host] = _parts(slots, needs)
     groups: list[list[Any]] = []
-    for host, parts in by_host.items():
+    for host in placement.nodes:
+        parts = _parts(share_on(host, placement, shares_of(host)), needs)
         group = next((group for group in groups if group[1] == parts), None)
         if group is None:
             groups.append([[host], parts])
@@ -36,28 +40,39 @@ def rank_shares(placement: Placement, shares_of: Callable[[str], Sequence[Share]
     return groups if len(groups) > 1 else [[[], groups[0][1]]]
 
 
-def _parts(slots: Sequence[Share], needs: Resources) -> list[dict[str, Any]]:
-    ranks = needs.ranks_per_node
-    bound = all(slot.bound for slot in slots)
-    cores = list(chain.from_iterable(_cores(slot) for slot in slots))
-    gpus = list(dict.fromkeys(chain.from_iterable(slot.gpus for slot in slots)))
-    parts = []
-    for rank, own in enumerate(divide(cores, ranks) if len(cores) >= ranks else [cores] * ranks):
-        cpus = sorted(chain.from_iterable(own)) if bound else []
-        threads = needs.cores or max(1, (len(own) if len(cores) >= ranks else len(cores) // ranks))
-        parts.append({"cpus": cpus, "threads": threads, "gpus": _gpus(gpus, rank, ranks, needs.gpus)})
-    return parts
+def _parts(own: Share, needs: Resources) -> list[dict[str, Any]]:
+    each = needs.gpus
+    return [
+        {
+            "cpus": list(part.cpus) if part.bound else [],
+            "threads": needs.cores or part.threads,
+            "gpus": list(own.gpus[rank * each : (rank + 1) * each] if each else part.gpus),
+        }
+        for rank, part in enumerate(divided(own, needs.ranks_per_node))
+    ]
 
 
-def _cores(slot: Share) -> list[tuple[int, ...]]:
-    """A slot's CPUs, those of a core together, as far as the slot has whole cores."""
-    each = max(1, len(slot.cpus) // max(1, slot.threads))
-    return [slot.cpus[start : start + each] for start in range(0, len(slot.cpus), each)]
+def divided(share: Share, parts: int) -> list[Share]:
+    """A share of a node in even parts.
+
+    Raises:
+        AllocationError: it has fewer CPUs than that.
+    """
+    if share.bound and len(share.cpus) < parts:
+        raise AllocationError(
+            f"{parts} ranks on one node need {parts} CPUs, and the evaluation has {len(share.cpus)} there.",
+            "Ask for fewer with --ranks-per-node, or let them share cores with --no-bind.",
+        )
+    each = max(1, len(share.cpus) // max(1, share.threads))  # CPUs of a core stand side by side
+    cores = [share.cpus[first : first + each] for first in range(0, len(share.cpus), each)]
+    return plan_slots(cores, share.gpus, parts, share.bound)
 
 
-def _gpus(gpus: Sequence[str], rank: int, ranks: int, each: int) -> list[str]:
-    if not gpus:
-        return []
-    if each:
-        return list(gpus[rank * each : (rank + 1) * each])
-    return list(divide(gpus, ranks)[rank]) if len(gpus) >= ranks else [gpus[rank * len(gpus) // ranks]]
+def joined(shares: Sequence[Share]) -> Share:
+    """Several shares of one node as one."""
+    return Share(
+        tuple(dict.fromkeys(cpu for share in shares for cpu in share.cpus)),
+        sum(share.threads for share in shares),
+        tuple(dict.fromkeys(gpu for share in shares for gpu in share.gpus)),
+        bound=all(share.bound for share in shares),
+    )

@@ -52,9 +52,10 @@ class SlotExecutor:
 
     def start(self, evaluation: Evaluation, placement: Placement) -> None:
         self._sent[evaluation.id] = _Sent(evaluation, placement)
-        self._orders[placement.node].append(
-            [evaluation.id, evaluation.attempt, placement.slot, evaluation.configuration]
-        )
+        order: list[Any] = [evaluation.id, evaluation.attempt, placement.slot, evaluation.configuration]
+        if placement.others:
+            order.append([one.slot for one in placement.others])
+        self._orders[placement.node].append(order)
 
     def dispatch(self) -> None:
         for host, evaluations in self._orders.items():

@@ -177,9 +177,10 @@ class Agent:
                 self._fork(slot)
 
     def _run(self, message: dict[str, Any]) -> None:
-        for identity, attempt, index, configuration in message["evaluations"]:
+        for identity, attempt, index, configuration, *others in message["evaluations"]:
             slot = self._slots[index]
-            slot.give(Task(identity, attempt, configuration))
+            more = tuple(self._slots[other].share for other in others[0]) if others else ()
+            slot.give(Task(identity, attempt, configuration, more))
             if not slot.pid and slot.early_deaths < MAX_EARLY_DEATHS:
                 self._fork(slot)
 

@@ -16,7 +16,8 @@ DRIVER_SILENCE_S = 60.0
 
 # Driver to agent.
 SETUP = "setup"  # orders: Setup
-RUN = "run"  # evaluations: [[id, attempt, slot, configuration], ...], each waits behind what its slot has
+RUN = "run"  # evaluations: [[id, attempt, slot, configuration, others], ...], each waits behind what its slot has;
+# others: further slots, whose cores and GPUs it has as well, where one is not enough
 RECALL = "recall"  # evaluations: [id, ...] that have not started
 STOP = "stop"  # evaluations: [id, ...], state: how they are to end by themselves, when they look
 KILL = "kill"  # evaluations: [id, ...], state: how they end

@@ -14,7 +14,8 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -94,7 +95,7 @@ def serve(orders: SlotOrders, lines: Lines, flag: SharedFlag) -> None:
     restore, restore_streams = _Restorer(), _Streams(lines.output_fd)
     done = 0
     while (done != orders.reuse or not orders.reuse) and (command := outbox.next_command(lines.commands)):
-        identity, attempt, configuration = json.loads(command)
+        identity, attempt, configuration, *wider = json.loads(command)
         timeout_s = orders.eval_timeout_s
         ends_at_s = min(orders.ends_at_s, time.monotonic() + (timeout_s or math.inf))
         stop = ending(flag.of(identity), orders.ends_at_s, timeout_s, orders.stop_margin_s, orders.stop_raises)
@@ -107,11 +108,25 @@ def serve(orders: SlotOrders, lines: Lines, flag: SharedFlag) -> None:
         )
         os.write(lines.output_fd, marker(identity))
         outbox.send([BEGUN, identity, attempt, time.time()])
-        outbox.add([ENDED, identity, attempt, *evaluate(run, configuration, stop)])
+        with _widened(*wider) if wider else nullcontext():
+            outbox.add([ENDED, identity, attempt, *evaluate(run, configuration, stop)])
         restore()
         restore_streams()
         done += 1
     outbox.flush()
+
+
+@contextmanager
+def _widened(cpus: list[int], variables: dict[str, str]) -> Iterator[None]:
+    """Cores and GPUs of other slots for as long as the block runs; variables are put back with all others."""
+    own = os.sched_getaffinity(0)
+    if cpus:
+        os.sched_setaffinity(0, cpus)
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, own)
 
 
 class _Outbox:

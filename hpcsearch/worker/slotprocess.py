@@ -9,7 +9,7 @@ import select
 import signal
 import socket
 import sys
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +36,7 @@ class Task:
     id: int
     attempt: int
     configuration: Configuration
+    more: tuple[Share, ...] = ()  # of other slots, where one is not enough
 
 
 class SlotProcess:
@@ -72,7 +73,7 @@ class SlotProcess:
         self.early_deaths = 0  # in a row, before the run function was loaded
         self.pid = 0
         self.flag = SharedFlag()  # stops evaluations
-        self._share = share
+        self.share = share
         self._gpu_variable = gpu_variable
         self._commands, self._unread = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._early: list[Any] = []  # reports of evaluations whose beginning has not been heard of
@@ -102,8 +103,18 @@ class SlotProcess:
         """Hands an evaluation over; it begins when those before it have ended."""
         self.sent[task.id] = task
         self.flag.lower_for(task.id)
-        packet = json.dumps([task.id, task.attempt, task.configuration]).encode()
-        self._commands.send(packet)
+        packet = [task.id, task.attempt, task.configuration]
+        if task.more:
+            packet += self._widened(task.more)
+        self._commands.send(json.dumps(packet).encode())
+
+    def _widened(self, more: Sequence[Share]) -> list[Any]:
+        """The CPUs and the variables of an evaluation that has other slots' shares besides this one's."""
+        shares = (self.share, *more)
+        cpus = sorted({cpu for share in shares for cpu in share.cpus}) if self.share.bound else []
+        gpus = list(dict.fromkeys(gpu for share in shares for gpu in share.gpus))
+        threads = sum(share.threads for share in shares)
+        return [cpus, slot_variables(self.orders.index, threads, gpus, self._gpu_variable)]
 
     def take_back(self, wanted: Collection[int] | None = None) -> list[Task]:
         """Takes back what has not begun, all or those in ``wanted``; the others keep their order."""
@@ -220,10 +231,10 @@ class SlotProcess:
             os.dup2(lines.output_fd, 1)
             os.dup2(lines.output_fd, 2)
             _close_all_but(lines.commands.fileno(), lines.results_fd, lines.reports_fd, lines.output_fd)
-            if self._share.bound:
-                os.sched_setaffinity(0, self._share.cpus)
+            if self.share.bound:
+                os.sched_setaffinity(0, self.share.cpus)
             os.environ.update(
-                slot_variables(self.orders.index, self._share.threads, self._share.gpus, self._gpu_variable)
+                slot_variables(self.orders.index, self.share.threads, self.share.gpus, self._gpu_variable)
             )
             os.environ.update(self._variables)
             for stream in (sys.stdout, sys.stderr):

@@ -391,3 +391,48 @@ def test_evaluations_that_launch_mpi_follow_each_other(bed: Bed) -> None:
     for record in search.check(5):
         assert record.state is State.FINISHED, record.failure
         assert record.metadata["said"] == ["2", "3"]
+
+
+# ---- evaluations that take more than a slot
+
+WIDE = """\
+import os, time
+import hpcsearch
+
+@hpcsearch.resources(lambda config: hpcsearch.Resources(cores=config["cores"]))
+def run(config):
+    time.sleep(0.2)
+    cpus = sorted(os.sched_getaffinity(0))
+    return {"objective": config["x"], "cpus": cpus, "threads": os.environ["OMP_NUM_THREADS"]}
+"""
+
+WIDE_PROBLEM = """\
+from hpcsearch import HpProblem
+
+Problem = HpProblem()
+Problem.add_hyperparameter((0.0, 10.0), "x")
+Problem.add_hyperparameter([1, 2, 99], "cores")
+for cores in (1, 2, 1, 2, 2, 1, 1, 99):
+    Problem.add_starting_point(x=float(len(Problem.starting_points)), cores=cores)
+"""
+
+
+def test_an_evaluation_gets_as_many_slots_as_have_what_it_asks_for(bed: Bed) -> None:
+    if bed.cores < 2:
+        pytest.fail("this machine has one core")
+    search = bed.submit(
+        WIDE, "--max-evals", 8, "--search", "random", problem=WIDE_PROBLEM, slots=bed.cores, walltime=30
+    )
+    spans = []
+    for record in search.check(8):
+        cores = record.config["cores"]
+        if cores == 99:
+            assert record.failure is not None and record.state is State.FAILED
+            assert record.failure.message == f"it asks for 99 cores on a node, and a node has {bed.cores}"
+            continue
+        assert len(record.metadata["cpus"]) == cores and record.metadata["threads"] == str(cores)
+        assert record.started_at is not None and record.duration_s is not None
+        spans.append((record.started_at, record.started_at + record.duration_s, set(record.metadata["cpus"])))
+    for number, (begin, end, cpus) in enumerate(spans):
+        for other_begin, other_end, others in spans[:number]:
+            assert end <= other_begin or other_end <= begin or not cpus & others, "two evaluations had a core"

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from hpcsearch.allocation.rankplan import LIBRARIES, Address, Shape, divided, joined, ranks_of
+from hpcsearch.allocation.rankplan import LIBRARIES, Address, Shape, ranks_of
+from hpcsearch.allocation.rankshares import divided, joined
 from hpcsearch.errors import AllocationError
 from hpcsearch.worker.context import OWN_GPUS
 from hpcsearch.worker.protocol import Share
