@@ -28,7 +28,8 @@ settings.load_profile("untimed")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # The defaults of whoever runs the tests are none of theirs.
-for _name in ("HPCSEARCH_ACCOUNT", "HPCSEARCH_QUEUE", "HPCSEARCH_SITE", "SBATCH_ACCOUNT", "SBATCH_PARTITION"):
+_DEFAULTS = ("HPCSEARCH_ACCOUNT", "HPCSEARCH_QUEUE", "HPCSEARCH_SITE", "SBATCH_ACCOUNT", "SBATCH_PARTITION")
+for _name in (*_DEFAULTS, "COLUMNS", "LINES"):  # nor is the size of their terminal
     os.environ.pop(_name, None)
 os.environ["XDG_CONFIG_HOME"] = "/nonexistent"
 # matplotlib would make that folder.

@@ -84,7 +84,19 @@ def main() -> int:
             command = [python, "-W", "error", "-c", BARE]
         else:
             print(f"== {name}: unit tests", flush=True)
-            command = [inside, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not horovod", "tests/unit"]
+            command = [
+                inside,
+                "-m",
+                "pytest",
+                "-q",
+                "-n",
+                "2",
+                "-p",
+                "no:cacheprovider",
+                "-m",
+                "not horovod",
+                "tests/unit",
+            ]
             command += sys.argv[1:]
         if subprocess.run(command, cwd=ROOT, check=False).returncode:
             failed.append(name)

@@ -109,6 +109,10 @@ CAUSES: Mapping[str, Cause] = {
         "Its processes have not found each other: {message}.",
         "The library was built for another way of starting them; 'hpcsearch doctor' tells what it was built with.",
     ),
+    "MpiInitError": Cause(
+        "Its processes have not found each other: {message}.",
+        "Try launcher and library on the nodes with 'hpcsearch doctor --on-compute'.",
+    ),
     "RendezvousError": Cause("Its processes had no place to meet: {message}.", _LOG),
     "AddressError": Cause(
         "Its processes cannot reach each other: {message}.", "Tell the machine's administrators: a node has no address."

@@ -118,10 +118,15 @@ RANKS = """
 def together():
     import json
     import os
+    import time
+    from pathlib import Path
     import hpcsearch
     from hpcsearch import util
     world, role = hpcsearch.world(), json.loads(os.environ["TF_CONFIG"])["task"]
     open(f"{role['type']}-{role['index']}-of-{world.size}-on-{len(set(world.hosts))}", "w").close()
+    end = time.monotonic() + 60  # servers end with the workers: one that begins late would write nothing
+    while role["type"] != "ps" and not list(Path.cwd().glob("ps-0-*")) and time.monotonic() < end:
+        time.sleep(0.05)
     return util.num_param_servers()
 
 if __name__ == "__main__":

@@ -345,7 +345,7 @@ def run(config):
         return hpcsearch.Command(["/bin/sh", "-c", "echo DH-OUTPUT: 0.5"], launcher="none")
     if config["n"] == 1:
         return hpcsearch.Command([here / "missing"], ranks_per_node=2)
-    return hpcsearch.Command([here / "program", config["x"], config["n"]], ranks_per_node=config["n"] // 2 or 1)
+    return hpcsearch.Command([here / "program", config["x"], config["n"]], ranks_per_node=2 if config["n"] == 4 else 1)
 """
 
 PROGRAM_PROBLEM = """\

@@ -46,7 +46,7 @@ def workflows(make_workflow: MakeWorkflow) -> None:
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("hpcsearch st", ["plain,start-project", "plain,status"]),
+        ("hpcsearch st", ["plain,start-project", "plain,status", "plain,stop"]),
         ("hpcsearch status --form", ["plain,--format"]),
         ("hpcsearch status --format c", ["plain,csv"]),
         ("hpcsearch status p", ["plain,poly", "plain,poly2"]),
