@@ -21,7 +21,7 @@ SITE = dataclasses.replace(find_site("slurm"), poll_interval_s=0)
 #: A driver that runs one step on each node with all its CPUs, as agents are started.
 ALL_CPUS = """for host in $(scontrol show hostnames); do
   srun --overlap -N1 -n1 -c{cpus} --cpu-bind=none --mem=0 -w $host \\
-    sh -c 'echo $(hostname) $SLURM_CPUS_PER_TASK $(nproc)' </dev/null
+    sh -c 'echo $(hostname) $SLURM_CPUS_PER_TASK $(env -u OMP_NUM_THREADS nproc)' </dev/null
 done"""
 
 

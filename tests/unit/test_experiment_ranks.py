@@ -38,6 +38,7 @@ def notebook(path: Path, *cells: str) -> Path:
 RANK = "import os; rank, size = int(os.environ['RANK']), int(os.environ['WORLD_SIZE'])"
 
 
+@pytest.mark.horovod
 def test_a_function_runs_once_as_several_ranks(tmp_path: Path) -> None:
     def training() -> int:
         import os
@@ -55,6 +56,7 @@ def test_a_function_runs_once_as_several_ranks(tmp_path: Path) -> None:
     assert found.metric == 10.0 and found.best == {}
 
 
+@pytest.mark.horovod
 def test_horovod_is_what_ranks_meet_with_by_default() -> None:
     def training() -> float:
         import horovod.torch as hvd
@@ -66,6 +68,7 @@ def test_horovod_is_what_ranks_meet_with_by_default() -> None:
     assert experiment.allreduce(training, ranks=2).metric == 23.0
 
 
+@pytest.mark.horovod
 def test_the_seed_s_notebook(tmp_path: Path) -> None:
     """Its magic commands are passed over, what is beside it can be imported, and it may leave a metric."""
     (tmp_path / "Jupyter").mkdir()
@@ -85,16 +88,21 @@ def test_parameter_servers_are_told_who_they_are(tmp_path: Path) -> None:
     def training() -> None:
         import json
         import os
+        import time
 
         from hpcsearch import util
 
         role = json.loads(os.environ["TF_CONFIG"])["task"]
         Path(tmp_path, f"{role['type']}{role['index']} {util.num_param_servers()} {util.num_executors()}").touch()
+        end = time.monotonic() + 60  # servers end with the workers: one that begins late would write nothing
+        while role["type"] != "ps" and not list(tmp_path.glob("ps*")) and time.monotonic() < end:
+            time.sleep(0.05)
 
     experiment.parameter_server(spark, training, num_ps=1)
     assert sorted(path.name for path in tmp_path.glob("* *")) == ["chief0 1 3", "ps0 1 3", "worker0 1 3"]
 
 
+@pytest.mark.horovod
 def test_one_rank_that_fails_fails_the_run() -> None:
     def training() -> None:
         import hpcsearch
