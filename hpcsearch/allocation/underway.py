@@ -38,10 +38,11 @@ NOWHERE = Placement("", -1)
 
 @dataclass
 class Sent:
-    """An evaluation that was sent to a slot, when it began (monotonic), and whether its slot has been given away."""
+    """An evaluation that was sent off, when, when it began (monotonic), and whether its slot has been given away."""
 
     evaluation: Evaluation
     placement: Placement
+    sent_s: float
     begun_s: float | None = None
     judged_later: bool = False
 
@@ -167,7 +168,7 @@ class UnderWay:
 
     def _send(self, evaluation: Evaluation, placement: Placement) -> None:
         evaluation.attempt += 1
-        self._sent[evaluation.id] = Sent(evaluation, placement)
+        self._sent[evaluation.id] = Sent(evaluation, placement, time.monotonic())
         self._executor.start(evaluation, placement)
 
     @property
@@ -300,7 +301,9 @@ class UnderWay:
         if not sent.judged_later:
             self._fleet.table.leave(placement)
         if end.state is State.FINISHED and end.duration_s is not None:
-            self._durations.add(end.duration_s)
+            # What a launch takes before and after the run function counts, where time is to be judged by these.
+            held_s = end.duration_s if self._plan.uses_slots else time.monotonic() - sent.sent_s
+            self._durations.add(held_s)
         check_transition(State.RUNNING, end.state)
         tested = self._successes.testing
         again = self._is_tried_again(evaluation, end.state, tested)

@@ -347,6 +347,7 @@ class MpiBed(LocalBed):
     """The same in job mode mpi: each evaluation is a launch."""
 
     job_mode = "mpi"
+    short_walltime_s = 11  # as far from the end of a third round, launches included, as from that of a second
 
 
 def said(done: subprocess.CompletedProcess[str]) -> str:

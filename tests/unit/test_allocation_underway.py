@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections import deque
 from collections.abc import Iterable
 from typing import Any
@@ -63,7 +64,9 @@ class Pool(deque[Evaluation]):
 
 class Bench:
     def __init__(self, waiting: int, max_success: int | None = None, smoke: bool = False, **settings: Any) -> None:
-        plan = Plan("poly", "/x", 1, "local", "run", (), "/x", "serial", 2, 60.0, evals_per_node=2, **settings)
+        usual: dict[str, Any] = {"job_mode": "serial", "evals_per_node": 2}
+        plan = Plan("poly", "/x", 1, "local", "run", (), "/x", nodes=2, walltime_s=60.0, **{**usual, **settings})
+        self.durations = Durations()
         self.slots, self.records, self.tests_failed = Slots(), Records(), list[tuple[int, str]]()
         loop: Any = Loop()
         executor: Any = self.slots
@@ -78,7 +81,7 @@ class Bench:
             recording,
             self.pool,
             Successes(0, max_success, smoke),
-            Durations(),
+            self.durations,
             lambda evaluation, end: self.tests_failed.append((evaluation.id, end.in_words)),
         )
         for name in ("a", "b"):
@@ -169,3 +172,16 @@ def test_slots_of_nodes_that_go_need_nothing(monkeypatch: pytest.MonkeyPatch) ->
     assert bench.under_way.demand.free == 3
     monkeypatch.setattr(bench.fleet, "takers", lambda *_: ["b"])
     assert bench.under_way.demand.free == 2
+
+
+@pytest.mark.parametrize(("job_mode", "counted"), [("serial", 1.0), ("mpi", 100.0)])
+def test_the_time_of_a_launch_counts_where_time_is_judged(
+    job_mode: str, counted: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An evaluation that ran for 1 s, and ended 100 s after it had been sent off."""
+    bench = Bench(waiting=1, job_mode=job_mode)
+    bench.place()
+    late_s = time.monotonic() + 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: late_s)
+    bench.end(1)
+    assert bench.durations.quantile(0.5) == pytest.approx(counted, abs=1.0 if job_mode == "mpi" else 0.0)
