@@ -21,9 +21,13 @@ demo: .venv/.demo
 	done; \
 	echo; echo "Everything is in $$root; look around with: $(BIN)/hpcsearch status polynome2 --root $$root"
 
+# What fails while other tests run beside it, or on the cluster, is run once more with nothing beside it; both runs are
+# shown. A test that fails then has failed.
+AGAIN := $(BIN)/python -m pytest --last-failed --last-failed-no-failures none
+
 test: .venv/.test
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m 'not slurm' $(PYTEST)
-	$(BIN)/python -m pytest -m slurm $(PYTEST)
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m 'not slurm' $(PYTEST) || $(AGAIN) -m 'not slurm' $(PYTEST)
+	$(BIN)/python -m pytest -m slurm $(PYTEST) || $(AGAIN) -m slurm $(PYTEST)
 	$(BIN)/python tests/other_pythons.py
 
 lint: .venv/.dev
