@@ -110,6 +110,17 @@ def test_a_dry_run_prints_script_and_command_and_leaves_nothing(search_files: Pa
         ({"chain": 0}, UsageError, "chain 0"),
         ({"chain": 2}, UsageError, "do not follow each other"),
         ({"site": "polaris", "queue": "debug", "account": "a", "nodes": 4}, LimitError, "at most 2 nodes"),
+        (
+            {"site": "polaris", "queue": "debug", "account": "a", "ranks_per_node": 8, "threads_per_rank": 9}
+            | {"job_mode": "mpi"},
+            LimitError,
+            "8 ranks with 9 cores each need 72 cores; a node of polaris has 32",
+        ),
+        (
+            {"site": "polaris", "queue": "debug", "account": "a", "gpus_per_rank": 5, "job_mode": "mpi"},
+            LimitError,
+            "1 rank with 5 GPUs each need 5 GPUs; a node of polaris has 4",
+        ),
         ({"site": "frontier", "queue": "debug", "account": "a", "chain": 3}, LimitError, "3 are asked for"),
         ({"site": "nowhere"}, SiteError, "nowhere"),
         ({"problem": "problm.py"}, LoadError, "problem.py"),
