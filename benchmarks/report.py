@@ -95,6 +95,7 @@ def _add(
         "node": f"n{slot // _SLOTS}",
         "slot": slot % _SLOTS,
         "nodes": None,
+        "slots": 1,
     }
     start |= {"state": State.RUNNING.value, "started_at": at}
     end = {"ended_at": at + 9.5, "duration_s": 9.5, "gathered_at": at + 9.6, "failures": int(failed), "metadata": None}

@@ -103,6 +103,7 @@ class Writer:
             "node": node,
             "nodes": node,
             "slot": place % SLOTS,
+            "slots": 1,
         }
 
     def _end(self, identity: int, at: float) -> dict[str, Any]:

@@ -126,8 +126,9 @@ def make_workflow(tmp_path: Path) -> Callable[..., Layout]:
             batch = store.Batch()
             for number, objective in enumerate(objectives, start=1):
                 failed = objective is None
-                common = {"evaluation": number, "attempt": 1, "allocation": 1, "node": "n1", "slot": 0, "nodes": None}
-                start = {**common, "state": State.RUNNING.value, "started_at": now + number}
+                place = {"allocation": 1, "node": "n1", "slot": 0, "nodes": None, "slots": 1}
+                times = {"state": State.RUNNING.value, "started_at": now + number}
+                start = {"evaluation": number, "attempt": 1, **place, **times}
                 batch.started.append(start)
                 batch.ended.append(
                     {

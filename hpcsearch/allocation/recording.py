@@ -96,8 +96,7 @@ class Recording:
     # ---- what happened
 
     def started(self, evaluation: Evaluation, placement: Placement, at: float) -> None:
-        nodes = _nodes(placement)
-        self._add("started", [evaluation.id, evaluation.attempt, placement.node, placement.slot, nodes, at])
+        self._add("started", [evaluation.id, evaluation.attempt, *_place(placement), at])
 
     def ended(self, evaluation: Evaluation, placement: Placement, end: Ended, final: bool) -> None:
         """An attempt ended; ``final`` when no other will follow."""
@@ -107,9 +106,7 @@ class Recording:
             [
                 evaluation.id,
                 evaluation.attempt,
-                placement.node,
-                placement.slot,
-                _nodes(placement),
+                *_place(placement),
                 end.state.value,
                 evaluation.failures,
                 end.started_at,
@@ -239,9 +236,10 @@ class Recording:
             self._listener.recorder_failed(RECORDER_DIED, f"the recorder ended with status {status}")
 
 
-def _nodes(placement: Placement) -> str | None:
-    """All nodes of an evaluation that has several."""
-    return ",".join(placement.nodes) if placement.others else None
+def _place(placement: Placement) -> tuple[str, int, str | None, int]:
+    """Its first node and slot, all its nodes where it has more than a slot, and how many slots."""
+    nodes = ",".join(placement.nodes) if placement.others else None
+    return placement.node, placement.slot, nodes, 1 + len(placement.others)
 
 
 _MESSAGES: Mapping[str, Callable[[Recording, dict[str, Any]], None]] = {

@@ -25,13 +25,14 @@ BUSY = "busy"  # reason, for_s: the database does not take writes; the recorder 
 CLOSED = "closed"
 FAILED = "failed"  # kind, message, hint: the recorder has ended
 
-STARTED_COLUMNS = ("evaluation", "attempt", "node", "slot", "nodes", "started_at")
+STARTED_COLUMNS = ("evaluation", "attempt", "node", "slot", "nodes", "slots", "started_at")
 ENDED_COLUMNS = (
     "evaluation",
     "attempt",
     "node",
     "slot",
     "nodes",
+    "slots",
     "state",
     "failures",
     "started_at",

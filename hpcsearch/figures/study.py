@@ -12,8 +12,9 @@ import numpy as np
 from sqlalchemy import func, select
 
 from hpcsearch.evaluation import State
+from hpcsearch.monitor.places import Place
 from hpcsearch.monitor.snapshot import Snapshot, take_snapshot
-from hpcsearch.workflow import schema
+from hpcsearch.workflow import queries, schema
 from hpcsearch.workflow.database import reading
 from hpcsearch.workflow.layout import Layout
 from hpcsearch.workflow.results.table import Table, read_table
@@ -35,10 +36,11 @@ class FailureGroup:
 
 @dataclass(frozen=True)
 class Busy:
-    """One attempt at an evaluation on one of its nodes. Times are in seconds since 1970, UTC."""
+    """What one attempt at an evaluation takes of one of its nodes. Times are in seconds since 1970, UTC."""
 
     allocation: int
     node: str
+    slots: int
     started_at: float
     ended_at: float | None
 
@@ -110,11 +112,12 @@ def read_study(layout: Layout) -> Study:
     snapshot = take_snapshot(layout, with_nodes=True)
     with reading(layout.database) as connection:
         failures = tuple(FailureGroup(*row) for row in connection.execute(_FAILURES))
-        rows = connection.execute(_ATTEMPTS).all()
+        rows = connection.execute(_ATTEMPTS).mappings().all()
+    slots = {(node.allocation, node.name): node.slots for node in snapshot.nodes}
     attempts = tuple(
-        Busy(row.allocation, node, row.started_at, row.ended_at)
+        Busy(allocation, node, count, row["started_at"], row["ended_at"])
         for row in rows
-        for node in (row.nodes.split(",") if row.nodes else [row.node])
+        for (allocation, node), count in Place.of(row).on_each(slots)
     )
     return Study(layout, snapshot, read_table(layout.database), failures, attempts)
 
@@ -128,7 +131,7 @@ _FAILURES = (
     .group_by(*_REASON)
     .order_by(func.count().desc(), func.min(_evaluation.id))
 )
-_ATTEMPTS = select(_attempt.allocation, _attempt.node, _attempt.nodes, _attempt.started_at, _attempt.ended_at).where(
+_ATTEMPTS = select(*queries.place_of(schema.attempt), _attempt.started_at, _attempt.ended_at).where(
     _attempt.started_at.is_not(None)
 )
 

@@ -41,7 +41,7 @@ def utilisation(study: Study) -> Utilisation | None:
     busy = []
     for one in study.attempts:
         weight, end = share.get((one.allocation, one.node), (0.0, now))
-        busy.append((one.started_at, min(end, end if one.ended_at is None else one.ended_at), weight))
+        busy.append((one.started_at, min(end, end if one.ended_at is None else one.ended_at), one.slots * weight))
     begin = min(start for start, _, _ in held)
     last = max(end for _, end, _ in [*held, *given])
     edges = np.linspace(begin, max(last, begin + 1.0), _BINS + 1)

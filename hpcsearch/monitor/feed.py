@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, func, select
 
 from hpcsearch.evaluation import State
-from hpcsearch.monitor.nodes import split_nodes
+from hpcsearch.monitor.places import split_nodes
 from hpcsearch.monitor.tally import Seen, Tally
 from hpcsearch.workflow import queries, schema
 from hpcsearch.workflow.database import reading
@@ -30,7 +30,7 @@ _LONGEST_TEXT = 100
 _evaluation, _event, _report = schema.evaluation.c, schema.event.c, schema.report.c
 
 _NAMES = frozenset(
-    "id configuration state objective metadata attempt allocation node nodes slot started_at ended_at duration_s "
+    "id configuration state objective metadata attempt allocation node nodes slot slots started_at ended_at duration_s "
     "gathered_at error_kind error_message".split()
 )
 _COLUMNS = [column for column in schema.evaluation.c if column.name in _NAMES]
@@ -133,6 +133,7 @@ def seen(row: Mapping[str, Any], reported: Mapping[str, Any]) -> Seen:
         state=State(row["state"]),
         metrics=_small({**reported, **json.loads(row["metadata"] or "{}")}),
         nodes=split_nodes(row["nodes"] or row["node"]),
+        slots=row["slots"] or 1,
         gathered_at=row["gathered_at"],
         error_kind=row["error_kind"] or "",
         error_message=row["error_message"] or "",

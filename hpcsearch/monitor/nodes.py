@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, case, func, select
 
 from hpcsearch.monitor.allocations import AllocationView
-from hpcsearch.workflow import schema
+from hpcsearch.monitor.places import Key, Place
+from hpcsearch.workflow import queries, schema
 
 #: The driver's words for a node's state -> ours.
 WORDS: Mapping[str, str] = {
@@ -110,10 +111,8 @@ def _end_at(connection: Connection, allocation: AllocationView, now: float) -> f
     return max(allocation.started_at or 0.0, last or 0.0)
 
 
-def _slot_seconds(
-    connection: Connection, ends: Mapping[int, float], slots: Mapping[tuple[int, str], int]
-) -> dict[tuple[int, str], float]:
-    """(allocation, node) -> the slot-seconds of evaluations there, to the end of the allocation (``ends``) at most.
+def _slot_seconds(connection: Connection, ends: Mapping[int, float], slots: Mapping[Key, int]) -> dict[Key, float]:
+    """The slot-seconds of evaluations on each node, to the end of the allocation (``ends``) at most.
 
     What a dead allocation had under way is recorded as ended only when the next one takes over.
     """
@@ -122,37 +121,13 @@ def _slot_seconds(
     table = schema.attempt.c
     end_at = case(dict(ends), value=table.allocation)
     ended_at = case((table.ended_at < end_at, table.ended_at), else_=end_at)
-    names = (table.allocation, table.node, table.nodes)
-    query = select(*names, func.sum(ended_at - table.started_at)).where(table.allocation.in_(ends)).group_by(*names)
-    busy: dict[tuple[int, str], float] = {}
-    for allocation, node, nodes, seconds in connection.execute(query):
-        for key, count in taken(allocation, split_nodes(nodes or node), slots):
-            busy[key] = busy.get(key, 0.0) + count * (seconds or 0.0)
-    return busy
-
-
-def split_nodes(names: str | None) -> tuple[str, ...]:
-    """The nodes of an evaluation as the database has them: with commas between."""
-    return tuple(name.strip() for name in (names or "").split(",") if name.strip())
-
-
-def taken(
-    allocation: int, nodes: Sequence[str], slots: Mapping[tuple[int, str], int]
-) -> Iterator[tuple[tuple[int, str], int]]:
-    """The slots that one evaluation takes, by node: one, and all of each where it spans several."""
-    for name in nodes:
-        yield (allocation, name), (slots.get((allocation, name), 0) if len(nodes) > 1 else 1)
-
-
-def slots_in_use(
-    slots: Mapping[tuple[int, str], int], running: Iterable[tuple[int | None, Sequence[str], int]]
-) -> Counter[tuple[int, str]]:
-    """(allocation, node) -> the slots that are taken; ``running``: allocation, nodes, and how many run so."""
-    busy: Counter[tuple[int, str]] = Counter()
-    for allocation, nodes, count in running:
-        if allocation is not None:
-            for key, each in taken(allocation, nodes, slots):
-                busy[key] += each * count
+    place = queries.place_of(schema.attempt)
+    seconds = func.sum(ended_at - table.started_at).label("seconds")
+    query = select(*place, seconds).where(table.allocation.in_(ends)).group_by(*place)
+    busy: dict[Key, float] = {}
+    for row in connection.execute(query).mappings():
+        for key, count in Place.of(row).on_each(slots):
+            busy[key] = busy.get(key, 0.0) + count * (row["seconds"] or 0.0)
     return busy
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from hpcsearch.monitor.nodes import TROUBLE, NodeView, slots_in_use
+from hpcsearch.monitor.nodes import TROUBLE, NodeView
+from hpcsearch.monitor.places import Key, slots_in_use
 from hpcsearch.monitor.watch import Picture
 
 _UP = "up"
@@ -43,10 +44,10 @@ def node_slots(picture: Picture) -> list[NodeSlots]:
     return sorted(rows, key=lambda node: (node.state not in TROUBLE, node.state != _UP, -node.idle, node.name))
 
 
-def _busy(picture: Picture) -> Counter[tuple[int, str]]:
+def _busy(picture: Picture) -> Counter[Key]:
     """Slots in use by allocation and node."""
     slots = {(node.allocation, node.name): node.slots for node in picture.snapshot.nodes}
-    return slots_in_use(slots, ((one.allocation, one.nodes, 1) for one in picture.tally.running.values()))
+    return slots_in_use(slots, ((one.place, 1) for one in picture.tally.running.values()))
 
 
 def _row(node: NodeView, busy: int, live: bool) -> NodeSlots:

@@ -23,7 +23,8 @@ from hpcsearch.monitor.allocations import (
     with_silence,
     with_stop,
 )
-from hpcsearch.monitor.nodes import NodeView, read_nodes, slots_in_use, split_nodes
+from hpcsearch.monitor.nodes import NodeView, read_nodes
+from hpcsearch.monitor.places import Place, slots_in_use
 from hpcsearch.monitor.tally import Tally
 from hpcsearch.workflow import lease, queries
 from hpcsearch.workflow.database import reading
@@ -148,11 +149,11 @@ def take_snapshot(
     )
 
 
-def _running(connection: Connection, tally: Tally | None) -> list[tuple[int | None, Sequence[str], int]]:
-    """Allocations, nodes, and how many evaluations run there."""
+def _running(connection: Connection, tally: Tally | None) -> list[tuple[Place, int]]:
+    """Places, and how many evaluations run there."""
     if tally is not None:
-        return [(one.allocation, one.nodes, 1) for one in tally.running.values()]
-    return [(allocation, split_nodes(nodes), count) for allocation, nodes, count in queries.running_on(connection)]
+        return [(one.place, 1) for one in tally.running.values()]
+    return [(Place.of(row), row["evaluations"]) for row in queries.running_on(connection)]
 
 
 def _best(connection: Connection, minimize: bool, tally: Tally | None) -> RowMapping | None:

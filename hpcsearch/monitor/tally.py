@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hpcsearch.evaluation import END_STATES, State
+from hpcsearch.monitor.places import Place
 
 #: Ends of attempts that gave no objective.
 FAILURES = frozenset({State.FAILED, State.TIMED_OUT, State.LOST})
@@ -31,12 +32,18 @@ class Seen:
     allocation: int | None = None
     nodes: tuple[str, ...] = ()
     slot: int | None = None
+    slots: int = 1  # on all its nodes
     started_at: float | None = None
     ended_at: float | None = None
     duration_s: float | None = None
     gathered_at: float | None = None
     error_kind: str = ""
     error_message: str = ""
+
+    @property
+    def place(self) -> Place:
+        """What it takes, while it runs."""
+        return Place(self.allocation or 0, self.nodes, self.slots)
 
     @property
     def error(self) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, and_, func, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, Table, and_, func, literal_column, select
 
 from hpcsearch.evaluation import State
 from hpcsearch.workflow import schema
@@ -39,11 +39,17 @@ def count_states(connection: Connection) -> dict[State, int]:
     return {State(state): count for state, count in rows}
 
 
-def running_on(connection: Connection) -> list[tuple[int | None, str | None, int]]:
-    """Allocations, nodes (with commas between), and how many evaluations run there."""
-    nodes = func.coalesce(_evaluation.nodes, _evaluation.node)
-    query = select(_evaluation.allocation, nodes, func.count()).where(_evaluation.state == State.RUNNING.value)
-    return [tuple(row) for row in connection.execute(query.group_by(_evaluation.allocation, nodes))]
+def place_of(table: Table) -> tuple[ColumnElement[Any], ...]:
+    """Columns of where an evaluation or an attempt at it is: allocation, nodes (with commas between), slots."""
+    nodes = func.coalesce(table.c.nodes, table.c.node).label("nodes")
+    return table.c.allocation, nodes, func.coalesce(table.c.slots, literal_column("1")).label("slots")
+
+
+def running_on(connection: Connection) -> Sequence[RowMapping]:
+    """Where evaluations run, as ``place_of`` has it, and how many do so (``evaluations``)."""
+    place = place_of(schema.evaluation)
+    query = select(*place, func.count().label("evaluations")).where(_evaluation.state == State.RUNNING.value)
+    return connection.execute(query.group_by(*place)).mappings().all()
 
 
 def best(connection: Connection, minimize: bool, count: int) -> Sequence[RowMapping]:

@@ -86,6 +86,7 @@ evaluation = Table(
     Column("node", Text),
     Column("slot", Integer),
     Column("nodes", Text),  # all of them, with commas between, where there are several; node is the first
+    Column("slots", Integer),  # how many it takes, on all its nodes; slot is the first
     Column("started_at", Float),
     Column("ended_at", Float),
     Column("duration_s", Float),
@@ -107,6 +108,7 @@ attempt = Table(
     Column("node", Text, nullable=False),
     Column("slot", Integer),
     Column("nodes", Text),
+    Column("slots", Integer),
     Column("state", Text, nullable=False),
     Column("started_at", Float),
     Column("ended_at", Float),

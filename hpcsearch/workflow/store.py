@@ -108,15 +108,15 @@ class _Prepared:
 _START_EVALUATION = _Prepared(
     update(_evaluation)
     .where(_evaluation.c.id == bindparam("evaluation"))
-    .values(_set("state attempt allocation node slot nodes started_at"))
+    .values(_set("state attempt allocation node slot nodes slots started_at"))
 )
 _END_EVALUATION = _Prepared(
     update(_evaluation)
     .where(_evaluation.c.id == bindparam("evaluation"))
     .values(
         _set(
-            "state attempt failures allocation node slot nodes started_at ended_at duration_s objective metadata "
-            "error_kind error_message traceback gathered_at"
+            "state attempt failures allocation node slot nodes slots started_at ended_at duration_s objective "
+            "metadata error_kind error_message traceback gathered_at"
         )
     )
 )
@@ -125,7 +125,7 @@ _REQUEUE_EVALUATION = _Prepared(
 )
 _ADD_ATTEMPT = _Prepared(
     insert(_attempt).values(
-        _set("evaluation allocation token node slot nodes state started_at ended_at error_kind error_message")
+        _set("evaluation allocation token node slot nodes slots state started_at ended_at error_kind error_message")
         | {"number": bindparam("attempt")}
     )
 )

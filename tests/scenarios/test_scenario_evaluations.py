@@ -12,6 +12,7 @@ import pytest
 from scenario_bed import Bed, processes_of, until
 
 from hpcsearch.evaluation import State
+from hpcsearch.monitor.snapshot import take_snapshot
 
 # ---- failures
 
@@ -436,3 +437,32 @@ def test_an_evaluation_gets_as_many_slots_as_have_what_it_asks_for(bed: Bed) -> 
     for number, (begin, end, cpus) in enumerate(spans):
         for other_begin, other_end, others in spans[:number]:
             assert end <= other_begin or other_end <= begin or not cpus & others, "two evaluations had a core"
+
+
+FILLING = """\
+import time
+from pathlib import Path
+import hpcsearch
+
+@hpcsearch.resources(lambda config: hpcsearch.Resources(cores=2))
+def run(config):
+    end = time.monotonic() + 60
+    while not Path("go").exists() and time.monotonic() < end:
+        time.sleep(0.05)
+    return config["x"]
+"""
+
+
+def test_all_the_slots_of_an_evaluation_are_busy(bed: Bed) -> None:
+    """While it runs, and in the node-hours of its allocation."""
+    if bed.cores < 2:
+        pytest.fail("this machine has one core")
+    search = bed.submit(FILLING, "--max-evals", 1, slots=bed.cores, wait=False)
+    search.await_running()
+    status = search.status()
+    (bed.folder / "go").touch()
+    assert f"2 of {bed.cores} busy" in status
+    assert search.await_exit() == 0
+    (record,) = search.check(1)
+    (node,) = take_snapshot(search.layout, with_nodes=True).nodes
+    assert node.busy_s * bed.cores == pytest.approx(2 * record.duration_s, rel=0.05)

@@ -135,7 +135,7 @@ def _where(identity: int) -> dict[str, Any]:
     place = identity % (len(NODES) * SLOTS)
     node = NODES[place % len(NODES)]
     spans = f"{node},n1" if node == "n2" else None
-    where = {"node": node, "nodes": spans, "slot": place // len(NODES)}
+    where = {"node": node, "nodes": spans, "slot": place // len(NODES), "slots": 1}
     return {"evaluation": identity, "attempt": 1, "allocation": 1, **where}
 
 

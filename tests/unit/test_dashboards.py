@@ -23,7 +23,7 @@ from results_bed import make
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from test_tensorboard_scalars import write
-from workflow_bed import commit, ended, finish, take_lease
+from workflow_bed import commit, ended, finish, started, take_lease
 
 from hpcsearch.cli.main import hpcsearch_command, run
 from hpcsearch.dashboards.optuna_mirror import OptunaMirror
@@ -149,11 +149,8 @@ def test_the_study_follows_the_database(tmp_path: Path) -> None:
     assert trials() == [(TrialState.COMPLETE, [1.0], points[0])]
     assert mirror._storage.get_all_trials(mirror._study)[0].intermediate_values == {1: 3.0, 2: 2.0}
     begun = [ended(number)["started_at"] for number in (2, 3)]
-    starts = [
-        {"evaluation": number, "attempt": 1, "allocation": 1, "node": "n1", "slot": 0, "started_at": at}
-        for number, at in zip((2, 3), begun, strict=True)
-    ]
-    commit(engine, token, Batch(started=[{**row, "nodes": None, "state": State.RUNNING.value} for row in starts]))
+    starts = [started(number, at=at) for number, at in zip((2, 3), begun, strict=True)]
+    commit(engine, token, Batch(started=starts))
     mirror.refresh()
     assert trials()[1:] == [(TrialState.RUNNING, None, points[1]), (TrialState.RUNNING, None, points[2])]
     told = [{"evaluation": 2, "attempt": 1, "step": 1.0, "at": 1.0, "metrics": json.dumps({"loss": 0.5})}]
@@ -233,8 +230,7 @@ def test_tensorboard_follows_what_runs(tmp_path: Path) -> None:
     token = take_lease(engine)
     (folder := tmp_path / "runs").mkdir()
     mirror = TensorBoardMirror(layout, folder, 10)
-    start = {"evaluation": 2, "attempt": 1, "allocation": 1, "node": "n1", "slot": 0, "started_at": time.time()}
-    commit(engine, token, Batch(started=[{**start, "nodes": None, "state": State.RUNNING.value}]))
+    commit(engine, token, Batch(started=[started(2)]))
     mirror.refresh()
     run = folder / "2,lr=0.25"
     assert hparams(run) == {"lr": 0.25}

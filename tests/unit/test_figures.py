@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from results_bed import BEGIN_AT, FAILURE, make
 from sqlalchemy import update
-from workflow_bed import commit, ended, new_database, started, take_lease
+from workflow_bed import commit, ended, finish, new_database, started, take_lease
 
 from hpcsearch.figures import axes, plots
 from hpcsearch.figures.axes import axis
@@ -25,7 +25,7 @@ from hpcsearch.figures.scale import logarithmic
 from hpcsearch.figures.study import Study, read_study
 from hpcsearch.figures.thinning import note, thinned
 from hpcsearch.figures.utilisation import _averaged, utilisation
-from hpcsearch.workflow import schema
+from hpcsearch.workflow import schema, store
 from hpcsearch.workflow.layout import Layout
 from hpcsearch.workflow.store import Batch
 
@@ -165,6 +165,27 @@ def test_nodes_are_held_busy_and_given_back(tmp_path: Path) -> None:
 
     assert at(10.0) == [2.0, 1.5, 0.0]  # three of the four slots
     assert at(75.0) == [1.0, 0.5, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("place", "busy"),
+    [({"nodes": "n1", "slots": 3}, 0.75), ({"nodes": "n1,n2", "slots": 8}, 2.0)],
+    ids=["three slots of a node", "two nodes"],
+)
+def test_an_evaluation_of_several_slots_is_busy_on_all_of_them(
+    tmp_path: Path, place: dict[str, Any], busy: float
+) -> None:
+    engine = new_database(tmp_path, [{"x": 0.5}])
+    token = take_lease(engine)
+    span = {"held_from_at": BEGIN_AT, "held_to_at": BEGIN_AT + 100.0}
+    nodes = [{"name": name, "state": "DONE", "slots": 4, **span} for name in ("n1", "n2")]
+    store.update_allocation(engine, 1, state="ENDED", nodes=2, started_at=BEGIN_AT, ended_at=BEGIN_AT + 100.0)
+    commit(engine, token, Batch(nodes=nodes))
+    finish(engine, token, ended(1, started_at=BEGIN_AT, ended_at=BEGIN_AT + 100.0, **place))
+    engine.dispose()
+    data = utilisation(read_study(Layout(tmp_path)))
+    assert data is not None
+    assert np.allclose(data.held, 2.0) and np.allclose(data.busy, busy)
 
 
 def test_curves_are_of_the_best_and_of_a_draw_of_the_others(tmp_path: Path) -> None:

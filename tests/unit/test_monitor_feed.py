@@ -17,9 +17,11 @@ from workflow_bed import commit, ended, finish, new_database, started, take_leas
 from hpcsearch.evaluation import State
 from hpcsearch.monitor import feed as feed_module
 from hpcsearch.monitor.feed import Feed
-from hpcsearch.monitor.nodes import split_nodes
+from hpcsearch.monitor.occupancy import node_slots
+from hpcsearch.monitor.places import split_nodes
 from hpcsearch.monitor.snapshot import take_snapshot
 from hpcsearch.monitor.tally import Seen, Tally
+from hpcsearch.monitor.watch import Picture
 from hpcsearch.workflow import store
 from hpcsearch.workflow.layout import Layout
 from hpcsearch.workflow.store import Batch
@@ -166,21 +168,33 @@ def test_nodes_of_an_evaluation(names: str | None, nodes: tuple[str, ...]) -> No
     assert split_nodes(names) == nodes
 
 
-def test_an_evaluation_on_several_nodes_is_busy_on_all_of_each(tmp_path: Path) -> None:
-    """In the node-hours and among the busy slots of ``status``, too."""
-    engine = new_database(tmp_path, [{"x": 0.5}] * 3)
+#: What evaluations take of three nodes with four slots each, and how many slots are busy then on each.
+PLACES: dict[str, tuple[dict[str, Any], tuple[int, int, int]]] = {
+    "one slot": ({"node": "n1"}, (1, 0, 0)),
+    "three slots of a node": ({"node": "n1", "nodes": "n1", "slots": 3}, (3, 0, 0)),
+    "all slots of a node": ({"node": "n1", "nodes": "n1", "slots": 4}, (4, 0, 0)),
+    "two nodes": ({"node": "n2", "nodes": "n2,n3", "slots": 8}, (0, 4, 4)),
+}
+
+
+@pytest.mark.parametrize(("place", "slots"), PLACES.values(), ids=PLACES)
+def test_all_the_slots_that_an_evaluation_takes_are_busy(
+    tmp_path: Path, place: dict[str, Any], slots: tuple[int, int, int]
+) -> None:
+    """Now, for who reads everything and who follows, and in the node-hours."""
+    engine = new_database(tmp_path, [{"x": 0.5}] * 2)
     token = take_lease(engine)
     facts = {"state": "UP", "slots": 4, "cores": 4, "gpus": 0, "memory_mb": 1, "held_from_at": 100.0}
     commit(engine, token, Batch(nodes=[{"name": name, **facts} for name in ("n1", "n2", "n3")]))
     store.update_allocation(engine, 1, state="RUNNING", started_at=100.0, scheduler_id="none.such.id")
-    spans = {"node": "n2", "nodes": "n2,n3"}
-    finish(
-        engine, token, ended(1, started_at=100.0, ended_at=140.0), ended(2, started_at=100.0, ended_at=150.0, **spans)
-    )
-    commit(engine, token, Batch(started=[{**started(3), **spans}]))
+    finish(engine, token, ended(1, started_at=100.0, ended_at=140.0, **place))
+    layout = Layout(tmp_path)
+    busy = {node.name: node.busy_s for node in take_snapshot(layout, heard={}, with_nodes=True).nodes}
+    assert busy == pytest.approx({f"n{number}": 10.0 * count for number, count in enumerate(slots, start=1)})
+    commit(engine, token, Batch(started=[started(2) | place]))
     engine.dispose()
-    snapshot = take_snapshot(Layout(tmp_path), heard={}, with_nodes=True)
-    assert (snapshot.slots, snapshot.slots_busy, snapshot.running) == (12, 8, 1)
-    busy = {node.name: node.busy_s for node in snapshot.nodes}
-    assert busy["n1"] == pytest.approx(40 / 4)
-    assert busy["n2"] == busy["n3"] > 40.0
+    (feed := Feed(layout)).refresh()
+    for seen in (take_snapshot(layout, heard={}), take_snapshot(layout, heard={}, tally=feed.tally)):
+        assert (seen.slots, seen.slots_busy, seen.running) == (12, sum(slots), 1)
+    drawn = {node.name: node.busy for node in node_slots(Picture(seen, feed.tally))}
+    assert drawn == {f"n{number}": count for number, count in enumerate(slots, start=1)}

@@ -54,8 +54,9 @@ def take_lease(engine: Engine, allocation: int = 1) -> str:
 
 def started(identity: int, attempt: int = 1, *, at: float | None = None) -> dict[str, Any]:
     """A row for ``Batch.started``."""
-    common = {"evaluation": identity, "attempt": attempt, "allocation": 1, "node": "n1", "slot": 0, "nodes": None}
-    return {**common, "state": State.RUNNING.value, "started_at": time.time() if at is None else at}
+    place = {"allocation": 1, "node": "n1", "slot": 0, "nodes": None, "slots": 1}
+    times = {"state": State.RUNNING.value, "started_at": time.time() if at is None else at}
+    return {"evaluation": identity, "attempt": attempt, **place, **times}
 
 
 def ended(identity: int, attempt: int = 1, *, final: bool = True, **changes: Any) -> dict[str, Any]:
