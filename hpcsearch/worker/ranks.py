@@ -15,8 +15,8 @@ import socket
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Collection, Sequence
-from typing import Any, Protocol
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Any
 
 from hpcsearch.evaluation import State
 from hpcsearch.worker import protocol, slot
@@ -26,31 +26,12 @@ from hpcsearch.worker.processes import send
 from hpcsearch.worker.slot import SlotOrders
 from hpcsearch.worker.slotprocess import SlotProcess, Task, describe_end
 
+if TYPE_CHECKING:
+    from hpcsearch.worker.home import Home
+
 _BACKLOG = 1024
 _SAID_BYTES = 1 << 16
 _UNBEGUN = (None,) * 5  # start, end, duration, objective and metadata of a rank whose run function was not called
-
-
-class Home(Protocol):
-    """What the agent does for its ranks."""
-
-    def tell(self, event: list[Any]) -> None:
-        """Sends an event to the driver."""
-
-    def adopt(self, pid: int, ended: Callable[[int], None]) -> None:
-        """Calls back with the wait status of a child, when it has ended."""
-
-    def listen(self, fd: int, callback: Callable[[], object]) -> None:
-        """Calls back whenever ``fd`` can be read."""
-
-    def forget(self, fd: int) -> None:
-        """Stops listening; it may have been given up before."""
-
-    def take_output(self, process: SlotProcess) -> None:
-        """Takes what a process has printed."""
-
-    def expect_reports(self) -> None:
-        """Something has begun that may report."""
 
 
 class Meeting:
