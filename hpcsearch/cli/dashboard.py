@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import click
 
-from hpcsearch.cli import options
-
-_REFRESH_S = 5.0
+from hpcsearch.cli import options, pages
 
 
 @click.command("dashboard")
 @options.workflow
-@options.shown_evaluations(5000, "the 500 best ones among them and the others drawn at random")
-@options.local_port(8080)
+@pages.shown_evaluations(5000, "the 500 best ones among them and the others drawn at random")
+@pages.local_port(8080)
 @options.root
 def command(workflow: str, most: int, port: int, root: str | None) -> None:
     """Show the workflow WF (a name or a path), running or ended, in optuna-dashboard, until Ctrl-C.
 
     It is served on a Unix socket that you alone can connect to. The line to type on your own machine is printed.
     """
-    from hpcsearch.dashboards.serving import how_to_reach, private_folder, read_only, require, serve
+    from hpcsearch.dashboards.serving import private_folder, read_only, require
     from hpcsearch.workflow.layout import find_layout
 
     require("dashboard", "optuna_dashboard", "waitress")
@@ -27,7 +25,5 @@ def command(workflow: str, most: int, port: int, root: str | None) -> None:
     from hpcsearch.dashboards.optuna_mirror import OptunaMirror
 
     mirror = OptunaMirror(layout, most)
-    options.tell_left_out(mirror.left_out)
     with private_folder() as folder:
-        announce = how_to_reach(folder, port)
-        serve(read_only(mirror.application), folder, mirror.refresh, _REFRESH_S, lambda: click.echo(announce))
+        pages.show(mirror, read_only(mirror.application), folder, port)

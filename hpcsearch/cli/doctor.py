@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hpcsearch.cli import options
+from hpcsearch.cli.running import running
 
 if TYPE_CHECKING:
     from hpcsearch.doctor.finding import Finding
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Submit a small allocation that tries launcher, MPI library and binding on its nodes, and wait for it.",
 )
-@options.running(
+@running(
     *("nodes", "time", "queue", "account", "ranks_per_node"),
+    new=False,
     nodes={"default": 2, "show_default": True},
     time={"default": 300, "show_default": "5 minutes"},
     account={"default": ""},

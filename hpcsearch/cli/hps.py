@@ -5,13 +5,18 @@ from __future__ import annotations
 import os
 import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from hpcsearch.cli import options
+from hpcsearch.cli.running import running
 from hpcsearch.cli.stopping import stopping
+
+if TYPE_CHECKING:
+    from hpcsearch.submission.request import Request
 
 #: What evaluates, by the names under which people know it.
 _EVALUATORS = {
@@ -43,13 +48,10 @@ _LONGEST_S = 30 * 24 * 3600
     metavar="K",
     help="How many evaluations run at once.",
 )
-@options.running(
+@running(
     *("time", "max_evals", "max_success", "max_attempts", "retry_failed", "eval_timeout", "resumable", "slot_reuse"),
+    new=True,
     time={"default": _LONGEST_S, "show_default": "30 days"},
-    max_attempts={"default": 3, "show_default": True},
-    retry_failed={"default": False},
-    resumable={"default": False},
-    slot_reuse={"default": "auto", "show_default": True},
 )
 @options.search_argument
 @stopping(new=True)
@@ -81,7 +83,6 @@ def command(
     from hpcsearch.project import find_problem
     from hpcsearch.search.registry import check_name
     from hpcsearch.submission.api import submit_request
-    from hpcsearch.submission.request import Request
     from hpcsearch.submission.steps import Steps
     from hpcsearch.submission.waiting import ended_with_this_process, see_through
     from hpcsearch.workflow.layout import Layout, workflows_root
@@ -91,20 +92,8 @@ def command(
     found = find_problem(workflow, problem, run)
     workflows = workflows_root(root)
     shared = _shared_cores(values["evals_per_node"])
-    request = Request(
-        workflow or _free_name(workflows, search),
-        found.problem,
-        found.run,
-        nodes=1,
-        queue="local",
-        account="none",
-        site="local",
-        search=search,
-        search_arguments=dict(search_arguments),
-        root=root,
-        bind=not shared,
-        **values,
-    )
+    values |= {"search": search, "search_arguments": dict(search_arguments), "root": root, "bind": not shared}
+    request = _here(workflow or _free_name(workflows, search), found.problem, found.run, values)
     layout = Layout(workflows / request.workflow)
     refuse_in_the_way(layout, cwd)
     steps = Steps(sys.stdout)
@@ -114,6 +103,13 @@ def command(
     with ended_with_this_process(submitted):
         steps.say(make_links(layout, cwd))
         return see_through(submitted)
+
+
+def _here(workflow: str, problem: str, run: str, values: Mapping[str, Any]) -> Request:
+    """A request for an allocation of this machine."""
+    from hpcsearch.submission.request import Request
+
+    return Request(workflow, problem, run, nodes=1, queue="local", account="none", site="local", **values)
 
 
 def _shared_cores(workers: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -130,37 +131,6 @@ num_ps = click.option(
 )
 
 
-def local_port(default: int) -> Callable[[Command], Command]:
-    """``--port``: where the page is on the reader's own machine."""
-    return click.option(
-        "--port",
-        type=click.IntRange(1, 65535),
-        default=default,
-        show_default=True,
-        metavar="PORT",
-        help="Of your own machine, for the line that is printed; nothing listens on a port here.",
-    )
-
-
-def shown_evaluations(default: int, which: str) -> Callable[[Command], Command]:
-    """``--evals``: how many evaluations a page of another project shows, which is slow with many."""
-    return click.option(
-        "--evals",
-        "most",
-        type=Count(),
-        default=default,
-        show_default=True,
-        metavar="K",
-        help=f"Of the evaluations that have ended show K: {which}. Browsers are slow with more.",
-    )
-
-
-def tell_left_out(count: int) -> None:
-    """Says that evaluations are not shown, where some are not."""
-    if count:
-        click.echo(f"{count} evaluations are left out; --evals says how many are shown.")
-
-
 def confirm_on_terminal() -> Callable[[str], bool] | None:
     """What asks the user a question; None where nobody sits at a terminal."""
     return click.confirm if sys.stdin.isatty() and sys.stdout.isatty() else None
@@ -169,6 +139,17 @@ def confirm_on_terminal() -> Callable[[str], bool] | None:
 def output_format(*choices: str) -> Callable[[Command], Command]:
     """``--format``, the first choice by default."""
     return click.option("--format", "form", type=click.Choice(choices), default=choices[0], show_default=True)
+
+
+def output_file(text: str, **more: Any) -> Callable[[Command], Command]:
+    """``--output`` with its help, and ``--force``."""
+
+    def decorate(command: Command) -> Command:
+        command = click.option("--force", is_flag=True, help="Write over FILE if it exists.")(command)
+        kind = click.Path(path_type=Path)
+        return click.option("--output", "-o", type=kind, metavar="FILE", help=text, **more)(command)
+
+    return decorate
 
 
 def interval(seconds: float) -> Callable[[Command], Command]:
@@ -182,90 +163,3 @@ def interval(seconds: float) -> Callable[[Command], Command]:
         metavar="SECONDS",
         help="Between two looks at the database.",
     )
-
-
-#: How an allocation runs: the options that ``submit hps`` and ``resume`` share. (names, attributes, help)
-_RUNNING: tuple[tuple[tuple[str, ...], dict[str, Any], str], ...] = (
-    (("--nodes", "-n"), {"type": int, "metavar": "N"}, "How many nodes."),
-    (("--time", "-t", "walltime_s"), {"type": Walltime()}, "The walltime: minutes, or HH:MM:SS."),
-    (
-        ("--queue", "-q"),
-        {"metavar": "QUEUE", "shell_complete": completion.queues},
-        "The site's queue (partition, QOS).",
-    ),
-    (("--account", "-A"), {"metavar": "ACCOUNT"}, "Whom it is charged to (project)."),
-    (
-        ("--job-mode", "-j"),
-        {"type": click.Choice(["serial", "mpi"])},
-        "serial: evaluations are single processes that share nodes; mpi: each is an MPI launch of its own.",
-    ),
-    (
-        ("--site",),
-        {"metavar": "SITE", "shell_complete": completion.sites},
-        "The machine, when it is not recognised by itself.",
-    ),
-    (
-        ("--chain",),
-        {"type": int, "metavar": "K"},
-        "Submit K allocations that follow each other, each of which goes on where the one before ended.",
-    ),
-    (("--evals-per-node",), {"type": int, "metavar": "K"}, "How many evaluations run on a node at once."),
-    (("--nodes-per-eval",), {"type": int, "metavar": "M"}, "How many nodes each evaluation has."),
-    (("--ranks-per-node",), {"type": int, "metavar": "R"}, "How many ranks an evaluation has on each of its nodes."),
-    (
-        ("--threads-per-rank",),
-        {"type": int, "metavar": "T"},
-        "How many cores each rank has.",
-    ),
-    (
-        ("--gpus-per-rank",),
-        {"type": int, "metavar": "G"},
-        "How many GPUs each rank has.",
-    ),
-    (("--max-evals",), {"type": int, "metavar": "N"}, "The budget: how many configurations are evaluated."),
-    (
-        ("--max-success",),
-        {"type": int, "metavar": "N"},
-        "End the search when N evaluations have succeeded.",
-    ),
-    (
-        ("--max-attempts",),
-        {"type": int, "metavar": "N"},
-        "Try an evaluation so often when its node is lost (or, with --retry-failed, when it fails).",
-    ),
-    (
-        ("--retry-failed/--no-retry-failed",),
-        {"default": None},
-        "Whether an evaluation that failed is tried again, too.",
-    ),
-    (
-        ("--eval-timeout", "eval_timeout_s"),
-        {"type": float, "metavar": "SECONDS"},
-        "End an evaluation that takes longer.",
-    ),
-    (
-        ("--resumable/--not-resumable",),
-        {"default": None},
-        "Whether an evaluation that the walltime cuts off goes on from a checkpoint of its own.",
-    ),
-    (
-        ("--slot-reuse",),
-        {"metavar": "WHEN"},
-        "Evaluations that one process runs: always, never, a number, or auto (never with GPUs).",
-    ),
-    (("--bind/--no-bind",), {"default": None}, "Whether each evaluation gets cores of its own."),
-)
-
-
-def running(*only: str, **changed: dict[str, Any]) -> Callable[[Command], Command]:
-    """The options of an allocation: all, or ``only`` some; ``changed`` gives further attributes. All by first names."""
-
-    def decorate(command: Command) -> Command:
-        for names, attributes, text in reversed(_RUNNING):
-            key = names[0].partition("/")[0].removeprefix("--").replace("-", "_")
-            if not only or key in only:
-                more = changed.get(key, {})
-                command = click.option(*names, **{**attributes, **more, "help": text})(command)
-        return command
-
-    return decorate

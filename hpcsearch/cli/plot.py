@@ -17,15 +17,7 @@ _ENDINGS = (".png", ".pdf", ".svg")
 @click.command("plot")
 @options.workflow
 @click.option("--kind", type=click.Choice(KINDS), default="objective", show_default=True, help="Which figure.")
-@click.option(
-    "--output",
-    "-o",
-    type=click.Path(path_type=Path),
-    required=True,
-    metavar="FILE",
-    help="Where to write it: .png, .pdf or .svg.",
-)
-@click.option("--force", is_flag=True, help="Write over FILE if it exists.")
+@options.output_file("Where to write it: .png, .pdf or .svg.", required=True)
 @options.root
 def command(workflow: str, kind: str, output: Path, force: bool, root: str | None) -> None:
     """Draw one figure of the workflow WF (a name or a path) to a file, for a paper.

@@ -11,16 +11,7 @@ from hpcsearch.cli import options
 
 @click.command("report")
 @options.workflow
-@click.option(
-    "--output",
-    "-o",
-    type=click.Path(path_type=Path),
-    default=Path("report.html"),
-    show_default=True,
-    metavar="FILE",
-    help="Where to write it; the name ends in .html.",
-)
-@click.option("--force", is_flag=True, help="Write over FILE if it exists.")
+@options.output_file("Where to write it; the name ends in .html.", default=Path("report.html"), show_default=True)
 @options.root
 def command(workflow: str, output: Path, force: bool, root: str | None) -> None:
     """Write a page on the workflow WF (a name or a path), running or ended, as one HTML file.

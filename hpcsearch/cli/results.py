@@ -25,14 +25,7 @@ _SHOWN = 10
     metavar="NAME[:min|:max],...",
     help="Those that no other one beats in several objectives, which the run function returned by name.",
 )
-@click.option(
-    "--output",
-    "-o",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Write a file, too: .csv, .json, .yaml, .h5 or .parquet.",
-)
-@click.option("--force", is_flag=True, help="Write over FILE if it exists.")
+@options.output_file("Write a file, too: .csv, .json, .yaml, .h5 or .parquet.")
 @options.output_format("table", "json", "csv")
 @options.root
 def command(

@@ -8,12 +8,13 @@ from typing import Any
 import click
 
 from hpcsearch.cli import options
+from hpcsearch.cli.running import running
 from hpcsearch.cli.stopping import stopping
 
 
 @click.command("resume")
 @options.workflow
-@options.running()
+@running(new=False)
 @stopping(new=False)
 @options.wait
 @options.root

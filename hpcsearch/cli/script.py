@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from hpcsearch.cli import completion, options
+from hpcsearch.cli.running import running
 from hpcsearch.cli.stopping import stopping
 
 _DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
@@ -111,19 +112,11 @@ class ScriptCommand(click.Command):
     metavar="SIZE",
     help="The largest folder of a script that is copied.",
 )
-@options.running(
+@running(
     *("nodes", "time", "queue", "account", "job_mode", "site", "chain", "evals_per_node", "max_evals", "max_success"),
     *("max_attempts", "retry_failed", "resumable", "bind"),
-    nodes={"required": True},
-    time={"required": True},
-    queue={"required": True},
-    account={"default": "", "show_default": "none"},
-    job_mode={"default": "serial", "show_default": True},
-    chain={"default": 1, "show_default": True},
-    max_attempts={"default": 3, "show_default": True},
-    retry_failed={"default": False},
-    resumable={"default": False},
-    bind={"default": True},
+    new=True,
+    evals_per_node={},
 )
 @options.search_argument
 @stopping(new=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hpcsearch.cli import options, script
+from hpcsearch.cli.running import running
 from hpcsearch.cli.stopping import stopping
 
 if TYPE_CHECKING:
@@ -33,24 +34,7 @@ command.add_command(script.command)
 @click.argument("workflow", metavar="WF")
 @options.problem
 @options.run
-@options.running(
-    nodes={"required": True},
-    time={"required": True},
-    queue={"required": True},
-    account={"default": "", "show_default": "none"},
-    job_mode={"default": "serial", "show_default": True},
-    chain={"default": 1, "show_default": True},
-    evals_per_node={"default": 1, "show_default": True},
-    nodes_per_eval={"default": 1, "show_default": True},
-    ranks_per_node={"default": 1, "show_default": True},
-    threads_per_rank={"default": 0, "show_default": "all of them shared evenly"},
-    gpus_per_rank={"default": 0, "show_default": "all of them shared evenly"},
-    max_attempts={"default": 3, "show_default": True},
-    retry_failed={"default": False},
-    slot_reuse={"default": "auto", "show_default": True},
-    resumable={"default": False},
-    bind={"default": True},
-)
+@running(new=True)
 @options.data_parallel
 @options.num_ps
 @click.option("--search", default="ambs", show_default=True, metavar="NAME", help="The strategy: ambs, grid, random.")

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import click
 
-from hpcsearch.cli import options
-
-_REFRESH_S = 5.0
+from hpcsearch.cli import options, pages
 
 
 @click.command("tensorboard")
 @options.workflow
-@options.shown_evaluations(500, "the best ones")
-@options.local_port(6006)
+@pages.shown_evaluations(500, "the best ones")
+@pages.local_port(6006)
 @options.root
 def command(workflow: str, most: int, port: int, root: str | None) -> None:
     """Show the workflow WF (a name or a path), running or ended, in TensorBoard, until Ctrl-C.
@@ -21,7 +19,7 @@ def command(workflow: str, most: int, port: int, root: str | None) -> None:
     wrote to hpcsearch.tensorboard.logdir(). It is served on a Unix socket that you alone can connect to. The line to
     type on your own machine is printed.
     """
-    from hpcsearch.dashboards.serving import how_to_reach, private_folder, require, serve
+    from hpcsearch.dashboards.serving import private_folder, require
     from hpcsearch.workflow.layout import find_layout
 
     require("tensorboard", "tensorboard", "waitress")
@@ -33,7 +31,4 @@ def command(workflow: str, most: int, port: int, root: str | None) -> None:
         logdir = folder / "runs"
         logdir.mkdir()
         mirror = TensorBoardMirror(layout, logdir, most)
-        options.tell_left_out(mirror.left_out)
-        application = application_over(logdir, _REFRESH_S)
-        announce = how_to_reach(folder, port)
-        serve(application, folder, mirror.refresh, _REFRESH_S, lambda: click.echo(announce))
+        pages.show(mirror, application_over(logdir, pages.REFRESH_S), folder, port)

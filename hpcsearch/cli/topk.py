@@ -17,14 +17,7 @@ Points = Mapping[str, Mapping[str, Any]]
 @click.command("topk")
 @click.argument("results", metavar="RESULTS")
 @click.option("-k", "count", type=options.Count(), default=1, show_default=True, metavar="K", help="How many.")
-@click.option(
-    "--output",
-    "-o",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Write them to a file, too: .json, .yaml or .csv.",
-)
-@click.option("--force", is_flag=True, help="Write over FILE if it exists.")
+@options.output_file("Write them to a file, too: .json, .yaml or .csv.")
 @click.option(
     "--minimize/--maximize",
     default=None,

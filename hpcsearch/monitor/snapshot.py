@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -108,24 +108,16 @@ def take_snapshot(
     statuses = hear_schedulers([layout]).get(layout, {}) if heard is None else heard
     with reading(layout.database) as connection:
         workflow = queries.workflow_row(connection)
-        rows = queries.allocation_rows(connection)
         counts = queries.count_states(connection) if tally is None else dict(tally.counts)
         best = _best(connection, bool(workflow["minimize"]), tally)
         nodes = [dict(row) for row in queries.node_rows(connection)]
         taken_at = time.time()
-        holder = lease.holder(connection)
-        views = (view(dict(row), statuses.get(row["number"])) for row in rows)
-        views = (with_stop(one, layout) for one in views)
-        allocations = tuple(with_cancel(with_silence(one, holder, taken_at), layout) for one in views)
+        allocations = _allocations(connection, layout, statuses, taken_at)
         node_views: tuple[NodeView, ...] = ()
         if with_nodes or tally is not None:
             node_views = read_nodes(connection, allocations, nodes, taken_at, used=with_nodes)
-        running = _running(connection, tally)
-        settings = json.loads(workflow["settings"])
-    live = {allocation.number for allocation in allocations if allocation.live}
-    up = [node for node in nodes if node["state"] == "UP" and node["allocation"] in live]
-    slots = {(node["allocation"], node["name"]): node["slots"] or 0 for node in up}
-    busy = slots_in_use(slots, running)
+        slots, slots_busy = _count_slots(allocations, nodes, _running(connection, tally))
+    settings = json.loads(workflow["settings"])
     return Snapshot(
         name=workflow["name"],
         directory=layout.root,
@@ -141,12 +133,30 @@ def take_snapshot(
         names=tuple(json.loads(workflow["names"])),
         settings=settings,
         counts=counts,
-        slots=sum(slots.values()),
-        slots_busy=sum(min(busy[key], count) for key, count in slots.items()),
+        slots=slots,
+        slots_busy=slots_busy,
         best=record(best) if best is not None else None,
         allocations=allocations,
         nodes=node_views,
     )
+
+
+def _allocations(connection: Connection, layout: Layout, heard: Heard, now: float) -> tuple[AllocationView, ...]:
+    holder = lease.holder(connection)
+    views = (view(dict(row), heard.get(row["number"])) for row in queries.allocation_rows(connection))
+    views = (with_stop(one, layout) for one in views)
+    return tuple(with_cancel(with_silence(one, holder, now), layout) for one in views)
+
+
+def _count_slots(
+    allocations: Iterable[AllocationView], nodes: Iterable[Mapping[str, Any]], running: Iterable[tuple[Place, int]]
+) -> tuple[int, int]:
+    """How many slots the nodes that are up have, and how many of these are busy."""
+    live = {allocation.number for allocation in allocations if allocation.live}
+    up = (node for node in nodes if node["state"] == "UP" and node["allocation"] in live)
+    slots = {(node["allocation"], node["name"]): node["slots"] or 0 for node in up}
+    busy = slots_in_use(slots, running)
+    return sum(slots.values()), sum(min(busy[key], count) for key, count in slots.items())
 
 
 def _running(connection: Connection, tally: Tally | None) -> list[tuple[Place, int]]:
