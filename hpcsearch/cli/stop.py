@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from hpcsearch.cli import options
+from hpcsearch.cli.cancel import tell
 
 
 @click.command("stop")
@@ -16,13 +17,6 @@ def command(workflow: str, root: str | None) -> None:
     Then its allocation ends; those that wait are taken back. 'hpcsearch resume' goes on from there, and
     'hpcsearch cancel' ends what runs, too.
     """
-    from hpcsearch.monitor.cancelling import known, stop
-    from hpcsearch.monitor.snapshot import take_snapshot
-    from hpcsearch.workflow.layout import find_layout
+    from hpcsearch.monitor.cancelling import stop
 
-    layout = find_layout(workflow, root)
-    told = known(take_snapshot(layout).live)
-    for sentence in stop(layout, told):
-        click.echo(sentence)
-    if not told:
-        click.echo(f"Nothing works on {layout.name!r}, and nothing is queued for it.")
+    tell(stop, workflow, root)

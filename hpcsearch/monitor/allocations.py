@@ -161,11 +161,9 @@ def with_stop(view: AllocationView, layout: Layout) -> AllocationView:
     """The view, which says so when the allocation was told to start nothing more."""
     if view.standing is not Standing.RUNNING:
         return view
-    try:
-        told_at = layout.stopped(view.number).stat().st_mtime
-    except OSError:  # nobody has
+    at = _told_at(layout.stopped(view.number))
+    if at is None:
         return view
-    at = datetime.fromtimestamp(told_at).strftime("%H:%M:%S")
     return replace(view, reason=f"It was told at {at} to start nothing more, and ends when what runs has ended.")
 
 
@@ -174,13 +172,19 @@ def with_cancel(view: AllocationView, layout: Layout) -> AllocationView:
     in_vain = view.standing is Standing.DIED and view.started_at is None
     if not view.live and not in_vain:
         return view
-    try:
-        told_at = layout.cancelled(view.number).stat().st_mtime
-    except OSError:  # nobody has
+    at = _told_at(layout.cancelled(view.number))
+    if at is None:
         return view
-    at = datetime.fromtimestamp(told_at).strftime("%H:%M:%S")
     standing = Standing.CANCELLED if in_vain else Standing.CANCELLING
     return replace(view, standing=standing, reason=f"It was told to end at {at}.", time_left_s=None)
+
+
+def _told_at(mark: Path) -> str | None:
+    """The time of day when somebody told an allocation what the file ``mark`` stands for; None where nobody has."""
+    try:
+        return datetime.fromtimestamp(mark.stat().st_mtime).strftime("%H:%M:%S")
+    except OSError:
+        return None
 
 
 def _standing(row: Mapping[str, Any], status: AllocationStatus | None) -> tuple[Standing, str]:

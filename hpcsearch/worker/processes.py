@@ -11,7 +11,7 @@ import os
 import signal
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -90,19 +90,8 @@ def send(pid: int, signal_number: int) -> None:
 
 
 def kill_descendants(root: int, spare: frozenset[int] = frozenset(), limit_s: float = 5.0) -> None:
-    """Kills everything below ``root`` until nothing is left, but for ``spare`` and what descends from those.
-
-    What is found is stopped before it is killed, so that it starts nothing new meanwhile.
-    """
-    deadline_s = time.monotonic() + limit_s
-    while time.monotonic() < deadline_s:
-        victims = descendants(root, spare)
-        if not victims:
-            return
-        for signal_number in (signal.SIGSTOP, signal.SIGKILL):
-            for pid in victims:
-                send(pid, signal_number)
-        time.sleep(0.002)
+    """Kills everything below ``root`` until nothing is left, but for ``spare`` and what descends from those."""
+    _kill_all(lambda: descendants(root, spare), limit_s)
 
 
 def reaped() -> Iterator[tuple[int, int]]:
@@ -146,9 +135,14 @@ def kill_tree(root: int) -> None:
 def kill_marked(variable: str, value: str, limit_s: float = 5.0) -> None:
     """Kills all processes of this user that were started with a variable of this value, until none is left."""
     entry = f"{variable}={value}\0".encode()
+    _kill_all(lambda: [pid for pid in _own_processes() if entry in _environment(pid)], limit_s)
+
+
+def _kill_all(find: Callable[[], list[int]], limit_s: float) -> None:
+    """Kills what is found until nothing is; first it is stopped, so that it starts nothing new meanwhile."""
     deadline_s = time.monotonic() + limit_s
     while time.monotonic() < deadline_s:
-        victims = [pid for pid in _own_processes() if entry in _environment(pid)]
+        victims = find()
         if not victims:
             return
         for signal_number in (signal.SIGSTOP, signal.SIGKILL):

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import select
-
 from hpcsearch.workflow import schema
-from hpcsearch.workflow.database import reading
-from hpcsearch.workflow.results.table import Columns, add_points
+from hpcsearch.workflow.results.table import Columns, add_points, pages
 
 _PAGE = 20_000
 _COLUMNS = ("evaluation", "attempt", "step", "at")
@@ -42,7 +39,7 @@ def read_reports(database: Path, evaluations: Collection[int] | None = None) -> 
     """
     table = ReportTable({name: [] for name in _COLUMNS}, {})
     count = 0
-    for page in _pages(database):
+    for page in pages(database, schema.report, ("id", "metrics", *_COLUMNS), _PAGE):
         rows = [row for row in page if evaluations is None or row.evaluation in evaluations]
         if not rows:
             continue
@@ -52,16 +49,3 @@ def read_reports(database: Path, evaluations: Collection[int] | None = None) -> 
             column += cells
         count += len(rows)
     return table
-
-
-def _pages(database: Path) -> Iterator[Sequence[Any]]:
-    columns = schema.report.c
-    query = select(*(columns[name] for name in ("id", "metrics", *_COLUMNS))).order_by(columns.id).limit(_PAGE)
-    last = 0
-    while True:
-        with reading(database) as connection:
-            page = connection.execute(query.where(columns.id > last)).all()
-        if not page:
-            return
-        yield page
-        last = page[-1].id

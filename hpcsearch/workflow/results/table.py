@@ -6,12 +6,13 @@ They are read page by page, a transaction a page: a driver that wants to commit 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import Table as SqlTable
 from sqlalchemy import select
 
 from hpcsearch.workflow import queries, schema
@@ -78,7 +79,8 @@ def read_table(database: Path, top: int | None = None) -> Table:
     metadata: Columns = {}
     columns: Columns = {name: [] for name in _COLUMNS}
     count = 0
-    for page in _all(database) if top is None else _best(database, bool(workflow["minimize"]), top):
+    everything = pages(database, schema.evaluation, (*_JSON_COLUMNS, *_COLUMNS), _PAGE)
+    for page in everything if top is None else _best(database, bool(workflow["minimize"]), top):
         points, returned, *values = zip(*page, strict=True)
         add_points(configurations, count, points)
         add_points(metadata, count, [text or "{}" for text in returned])
@@ -95,9 +97,10 @@ def add_points(columns: Columns, count: int, texts: Sequence[str]) -> None:
         columns.setdefault(name, [None] * count).extend(point.get(name) for point in points)
 
 
-def _all(database: Path) -> Iterator[Sequence[Any]]:
-    columns = schema.evaluation.c
-    query = select(*(columns[name] for name in (*_JSON_COLUMNS, *_COLUMNS))).order_by(columns.id).limit(_PAGE)
+def pages(database: Path, table: SqlTable, names: Iterable[str], size: int) -> Iterator[Sequence[Any]]:
+    """Columns of all rows of a table by their ids, of which one of the columns is; so many rows a page."""
+    columns = table.c
+    query = select(*(columns[name] for name in names)).order_by(columns.id).limit(size)
     last = 0
     while True:
         with reading(database) as connection:
