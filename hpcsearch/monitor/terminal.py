@@ -12,13 +12,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import ClassVar
 
-from rich.text import Text
 from textual import work
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.content import Content
-from textual.widgets import DataTable, Static
+from textual.widgets import Static
 
 from hpcsearch.errors import HpcsearchError
 from hpcsearch.monitor import evaluations, occupancy, output, panels, text
@@ -27,7 +26,7 @@ from hpcsearch.monitor.cancelling import cancel, known, stop
 from hpcsearch.monitor.detail import read_detail
 from hpcsearch.monitor.detail_view import detail_lines
 from hpcsearch.monitor.plot import plot
-from hpcsearch.monitor.tally import Seen
+from hpcsearch.monitor.rows import Rows
 from hpcsearch.monitor.watch import Picture, Watch
 from hpcsearch.monitor.why import explain
 from hpcsearch.monitor.windows import Choice, LogWindow, Page, Question
@@ -125,8 +124,6 @@ class Monitor(App[None]):
         self._spent_s = time.process_time()
         self._picture: Picture | None = None
         self._table = evaluations.table("1", minimize=False)
-        self._some: list[Seen] = []
-        self._columns: tuple[str, ...] = ()
         self._failures = False
 
     def compose(self) -> ComposeResult:
@@ -134,7 +131,7 @@ class Monitor(App[None]):
         yield Static(Content(""), id="facts")
         yield _Panels(self._draw_panels)
         yield Static(Content(""), id="tables")
-        yield DataTable(cursor_type="row", cell_padding=1)
+        yield Rows()
         yield Static(Content(KEYS), id="keys")
 
     def on_mount(self) -> None:
@@ -208,52 +205,20 @@ class Monitor(App[None]):
 
     def _draw_table(self, picture: Picture) -> None:
         shown, tally = self._table, picture.tally
-        self._some = evaluations.top(shown, tally, ROWS)
+        some = evaluations.top(shown, tally, ROWS)
         names = evaluations.columns(shown, picture.snapshot.names, tally)
-        rows = [evaluations.cells(one, names, picture.snapshot.taken_at) for one in self._some]
+        cells = {one.id: evaluations.cells(one, names, picture.snapshot.taken_at) for one in some}
         tabs = "  ".join(
             f"[{key} {table.name}]" if table.name == shown.name else f"{key} {table.name}"
             for key, table in evaluations.TABLES.items()
         )
         way = "falling" if shown.descending else "rising"
-        self._update("tables", f"{tabs}   by {shown.column}, {way}; {len(rows)} of {len(tally.seen)}")
-        self._fill(names, rows)
-
-    def _fill(self, names: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
-        table = self.query_one(DataTable)
-        keys = [str(one.id) for one in self._some]
-        if names != self._columns:
-            self._columns = names
-            table.clear(columns=True)
-            for name in names:
-                table.add_column(Text(name), key=name)
-        if [row.key.value for row in table.ordered_rows] == keys:
-            for key, row in zip(keys, rows, strict=True):
-                for name, cell in zip(names, row, strict=True):
-                    if str(table.get_cell(key, name)) != cell:
-                        table.update_cell(key, name, Text(cell), update_width=True)
-            return
-        at, row_number = self._at_cursor(), table.cursor_row
-        table.clear()
-        for key, row in zip(keys, rows, strict=True):
-            table.add_row(*(Text(cell) for cell in row), key=key)
-        if at is not None and at in keys and row_number > 0:  # at the top it stays at the top
-            row_number = keys.index(at)
-        table.move_cursor(row=row_number, animate=False)
-
-    def _at_cursor(self) -> str | None:
-        table = self.query_one(DataTable)
-        rows = table.ordered_rows
-        return rows[table.cursor_row].key.value if 0 <= table.cursor_row < len(rows) else None
-
-    @property
-    def _selected(self) -> int | None:
-        key = self._at_cursor()
-        return None if key is None else int(key)
+        self._update("tables", f"{tabs}   by {shown.column}, {way}; {len(some)} of {len(tally.seen)}")
+        self.query_one(Rows).fill(names, cells)
 
     def _show(self, table: evaluations.Table) -> None:
         self._table = table
-        self.query_one(DataTable).move_cursor(row=0, animate=False)
+        self.query_one(Rows).to_top()
         self._draw()
 
     # ---- keys
@@ -283,7 +248,7 @@ class Monitor(App[None]):
         self._draw()
 
     def on_data_table_row_selected(self) -> None:
-        identity, layout = self._selected, self._layout
+        identity, layout = self.query_one(Rows).selected, self._layout
         if identity is not None:
             title = f"Evaluation {identity} of {layout.name}"
             self.push_screen(
@@ -291,7 +256,7 @@ class Monitor(App[None]):
             )
 
     def action_log(self) -> None:
-        identity = self._selected
+        identity = self.query_one(Rows).selected
         if identity is not None:
             self.push_screen(LogWindow(lambda: output.of_evaluation(self._layout, identity)))
 
@@ -299,7 +264,7 @@ class Monitor(App[None]):
         self.push_screen(LogWindow(lambda: output.of_drivers(self._layout)))
 
     def action_why(self, evaluation: bool) -> None:
-        identity = self._selected if evaluation else None
+        identity = self.query_one(Rows).selected if evaluation else None
         self.push_screen(Page("Why", lambda width: list(explain(self._layout, identity).lines(width))))
 
     def action_help(self) -> None:
