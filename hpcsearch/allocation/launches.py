@@ -7,40 +7,32 @@ are free for the next one whatever the launcher does.
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import os
 import sys
-import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 from hpcsearch.allocation import desk
 from hpcsearch.allocation.agents import Agents
 from hpcsearch.allocation.executor import Ended, Listener
-from hpcsearch.allocation.launching import LaunchOrders
+from hpcsearch.allocation.launchorders import flag_of, mark_of, orders_of
 from hpcsearch.allocation.loop import Loop
 from hpcsearch.allocation.nodes import Placement
 from hpcsearch.allocation.outcome import Heard, end_of
 from hpcsearch.allocation.peer import Peer
 from hpcsearch.allocation.plan import Plan
-from hpcsearch.allocation.rankshares import rank_shares
 from hpcsearch.errors import AllocationError
 from hpcsearch.evaluation import Evaluation, State
-from hpcsearch.program import Command, argv_of, environment_of, working_directory
+from hpcsearch.program import Command
 from hpcsearch.worker import protocol, telling
-from hpcsearch.worker.environment import LAUNCHER_PREFIXES
 
 log = logging.getLogger(__name__)
 
 #: A desk that died is started again so often without a launch that went well in between.
 MAX_RESTARTS = 3
-#: The scheduler's variables, which change when nodes are given back.
-_SCHEDULERS = (*LAUNCHER_PREFIXES["slurm"], *LAUNCHER_PREFIXES["pbs"])
 #: Where most of the launches that the scheduler takes in one allocation are used up, it is said.
 WARN_SHARE = 0.9
 
@@ -95,10 +87,11 @@ class LaunchExecutor:
 
     def start(self, evaluation: Evaluation, placement: Placement) -> None:
         command = None if evaluation.program is None else Command(**evaluation.program)
-        sent = _Sent(evaluation, placement, self._mark(evaluation), command)
+        sent = _Sent(evaluation, placement, mark_of(self._plan, evaluation), command)
         self._sent[evaluation.id] = sent
         try:
-            orders = self._orders(sent)
+            time_left_s = self._ends_s - time.monotonic()
+            orders = orders_of(self._plan, evaluation, placement, command, self._agents.shares, time_left_s)
         except AllocationError as error:
             self._refuse(sent, error)
             return
@@ -130,7 +123,7 @@ class LaunchExecutor:
 
     def stop(self, evaluations: Iterable[int], state: State) -> None:
         for sent in self._known(evaluations):
-            message = {"op": protocol.STOP_LAUNCH, "path": _flag(sent.mark), "evaluation": sent.evaluation.id}
+            message = {"op": protocol.STOP_LAUNCH, "path": flag_of(sent.mark), "evaluation": sent.evaluation.id}
             self._agents.send(sent.placement.node, {**message, "state": state.value})
 
     def kill(self, evaluations: Iterable[int], state: State) -> None:
@@ -153,55 +146,6 @@ class LaunchExecutor:
         if sent.heard.verdict is None and sent.gone is None:
             sent.heard.verdict, sent.heard.reason = verdict, reason
             self._peer.send({"op": desk.KILL, "evaluation": sent.evaluation.id})
-
-    # ---- orders
-
-    def _mark(self, evaluation: Evaluation) -> str:
-        return f"{self._plan.directory}:{self._plan.allocation}:{evaluation.id}.{evaluation.attempt}"
-
-    def _orders(self, sent: _Sent) -> LaunchOrders:
-        plan, evaluation, placement = self._plan, sent.evaluation, sent.placement
-        needs = evaluation.resources
-        directory = f"{plan.directory}/evaluations/{evaluation.id}"
-        timeouts = [limit for limit in (plan.eval_timeout_s, sent.command and sent.command.timeout) if limit]
-        return LaunchOrders(
-            evaluation=evaluation.id,
-            attempt=evaluation.attempt,
-            mark=sent.mark,
-            hosts=list(placement.nodes),
-            per_node=needs.ranks_per_node,
-            shares=rank_shares(placement, self._agents.shares, needs),
-            configuration=evaluation.configuration,
-            directory=directory,
-            ranks={
-                "id": evaluation.id,
-                "attempt": evaluation.attempt,
-                "slot": placement.slot,
-                "directory": directory,
-                "run": plan.run,
-                "names": list(plan.names),
-                "cwd": plan.cwd,
-                "time_left_s": self._ends_s - time.monotonic(),
-                "timeout_s": plan.eval_timeout_s,
-                "gpu_variable": plan.gpu_variable,
-                "flag": _flag(sent.mark),
-                "stop_raises": plan.stopping == "raise",
-                "stop_margin_s": plan.stop_margin_s,
-            },
-            variables=_schedulers_variables(os.environ),
-            timeout_s=min(timeouts, default=None),
-            log=f"{directory}/log",
-            output_limit_bytes=plan.output_limit_bytes,
-            program=None if sent.command is None else self._program(sent.command, evaluation, directory),
-        )
-
-    def _program(self, command: Command, evaluation: Evaluation, directory: str) -> dict[str, Any]:
-        base = self._plan.cwd
-        Path(directory).mkdir(mode=0o700, parents=True, exist_ok=True)
-        Path(directory, "result.json").unlink(missing_ok=True)  # of an attempt before this one
-        environment = environment_of(command, evaluation.configuration, evaluation.id, directory, {})
-        argv = argv_of(command, directory, base, (self._plan.gpu_variable,))
-        return {"argv": argv, "environment": environment, "cwd": working_directory(command, directory, base)}
 
     # ---- the desk
 
@@ -263,7 +207,7 @@ class LaunchExecutor:
     def _gone(self, identity: int, gone: Mapping[str, Any]) -> None:
         sent = self._sent[identity]
         sent.gone = gone
-        orders = {"op": protocol.SWEEP, "evaluation": identity, "mark": sent.mark, "path": _flag(sent.mark)}
+        orders = {"op": protocol.SWEEP, "evaluation": identity, "mark": sent.mark, "path": flag_of(sent.mark)}
         for host in sent.placement.nodes:
             if self._agents.hears(host):
                 sent.to_sweep.add(host)
@@ -329,13 +273,3 @@ _EVENTS: Mapping[str, Callable[..., None]] = {
     telling.ENDED: LaunchExecutor._told_end,
     telling.FAILED: LaunchExecutor._told_failure,
 }
-
-
-def _schedulers_variables(environment: Mapping[str, str]) -> dict[str, str | None]:
-    return {name: value for name, value in environment.items() if name.startswith(_SCHEDULERS)}
-
-
-def _flag(mark: str) -> str:
-    """The file by which a node's agent asks rank 0 to end, in the node's own memory."""
-    folder = "/dev/shm" if Path("/dev/shm").is_dir() else tempfile.gettempdir()
-    return f"{folder}/hpcsearch-{os.getuid()}-{hashlib.sha256(mark.encode()).hexdigest()[:24]}"
