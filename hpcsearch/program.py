@@ -1,8 +1,8 @@
-"""Evaluations that are programs: what is to be run, in which environment, and what its output says.
+"""Evaluations that are programs: what is to be run, and in which environment.
 
 A function marked with :func:`command` returns a :class:`Command` for a configuration. The functions below turn it into
-argv and environment, and find the objective in what the program has left; whoever starts it uses them, on a node or
-beside the driver. This module is imported on every node, so it uses the standard library alone.
+argv and environment; whoever starts it uses them, on a node or beside the driver. What it gave is found in
+``worker.result``. This module is imported on every node, so it uses the standard library alone.
 """
 
 from __future__ import annotations
@@ -17,21 +17,13 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from hpcsearch.errors import HpcsearchError, LoadError, UsageError
-from hpcsearch.evaluation import Configuration, Resources, Result
-from hpcsearch.runfunction import as_run_function, needed_by, normalise
+from hpcsearch.evaluation import Configuration, Resources
+from hpcsearch.runfunction import as_run_function, needed_by
 
 LAUNCHERS = ("mpi", "none")
 
 #: The result file of an evaluation, in its directory.
 RESULT_FILE = "result.json"
-
-#: What a program may print in front of its objective, and the objective.
-_ANNOUNCED = re.compile(
-    rb"\s*(?:HPCSEARCH-OUTPUT|DH-OUTPUT|fitness|objective)\s*:\s*"
-    rb"([-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?|[-+]?(?:nan|inf(?:inity)?))\s*",
-    re.IGNORECASE,
-)
-_LONGEST_LINE_BYTES = 4096  # longer ones announce nothing
 
 #: What runs containers, and how; the first that is there is taken.
 CONTAINER_RUNTIMES: Mapping[str, tuple[str, ...]] = {
@@ -41,10 +33,6 @@ CONTAINER_RUNTIMES: Mapping[str, tuple[str, ...]] = {
 _CONTAINER_GPUS = {"CUDA_VISIBLE_DEVICES": "--nv", "ROCR_VISIBLE_DEVICES": "--rocm"}
 
 _MARK = "__hpcsearch_command__"
-_RESULT_FORMS = (
-    "The objective is a number, or an object with 'objective', in the JSON file $HPCSEARCH_RESULT; "
-    "or the last line HPCSEARCH-OUTPUT: <number> on standard output."
-)
 
 
 class ProgramError(HpcsearchError):
@@ -225,66 +213,6 @@ def environment_of(
 def working_directory(command: Command, directory: str, base: str) -> str:
     """Where the program runs."""
     return directory if command.cwd is None else _from_base(os.fspath(command.cwd), base)
-
-
-class Announced:
-    """Follows what a program prints, piece by piece: ``last`` is the objective that it announced last, if any.
-
-    Args:
-        on_number: called with each number announced.
-    """
-
-    def __init__(self, on_number: Callable[[float], None] | None = None) -> None:
-        self.last: float | None = None
-        self._on_number = on_number
-        self._line = b""
-
-    def feed(self, data: bytes) -> None:
-        """Takes the next piece of output."""
-        *lines, self._line = (self._line + data).replace(b"\r", b"\n").split(b"\n")
-        for line in lines:
-            self._take(line)
-        if len(self._line) > _LONGEST_LINE_BYTES:
-            self._line = self._line[:1] + self._line[-_LONGEST_LINE_BYTES:]
-
-    def close(self) -> None:
-        """Nothing more will come: what is left is a line, too."""
-        self._take(self._line)
-        self._line = b""
-
-    def _take(self, line: bytes) -> None:
-        match = _ANNOUNCED.fullmatch(line) if len(line) <= _LONGEST_LINE_BYTES else None
-        if match:
-            self.last = float(match[1])
-            if self._on_number:
-                self._on_number(self.last)
-
-
-def announced(output: bytes) -> float | None:
-    """The objective that a program's whole standard output announces last."""
-    reader = Announced()
-    reader.feed(output)
-    reader.close()
-    return reader.last
-
-
-def result_of(command: Command, directory: str, last: float | None) -> Result:
-    """What a program that has ended well gave: what its result file says, else the number it announced last.
-
-    Raises:
-        ProgramError: it gave no objective.
-        BadResultError: what it gave is no finite number.
-    """
-    file = Path(directory, RESULT_FILE)
-    if file.exists():
-        try:
-            value = json.loads(file.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise ProgramError(f"the result file of {name_of(command)}, {file}, is not JSON: {error}") from None
-        return normalise(value)
-    if last is None:
-        raise ProgramError(f"{name_of(command)} ended well but gave no objective", _RESULT_FORMS)
-    return normalise(last)
 
 
 def name_of(command: Command) -> str:

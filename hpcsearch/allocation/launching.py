@@ -18,11 +18,11 @@ from typing import Any
 from hpcsearch.allocation.loop import Loop
 from hpcsearch.allocation.mpirun import RANK, Ranks, mpi_argv, mpi_environment
 from hpcsearch.allocation.plan import Launch
-from hpcsearch.program import Announced
 from hpcsearch.worker import telling
 from hpcsearch.worker.capture import Log
 from hpcsearch.worker.environment import LAUNCH_VARIABLE
 from hpcsearch.worker.processes import die_with_parent, kill_tree
+from hpcsearch.worker.result import Announced
 
 #: What launchers say of themselves each time, and means nothing to whoever reads an evaluation's log.
 _NOISE = frozenset({b"srun: cluster configuration lacks support for cpu binding"})

@@ -11,7 +11,8 @@ from typing import Any
 from hpcsearch.allocation.executor import Ended
 from hpcsearch.errors import HpcsearchError
 from hpcsearch.evaluation import State
-from hpcsearch.program import Command, name_of, result_of
+from hpcsearch.program import Command, name_of
+from hpcsearch.worker.result import result_of
 from hpcsearch.worker.telling import FITTING
 
 #: A launcher whose rank was killed by a signal exits with this and the signal's number.

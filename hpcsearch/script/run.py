@@ -11,7 +11,7 @@ from typing import Any
 
 from hpcsearch.errors import UsageError
 from hpcsearch.evaluation import Configuration, Result
-from hpcsearch.program import Command, ProgramError, result_of
+from hpcsearch.program import Command, ProgramError
 from hpcsearch.runfunction import RunFunction, normalise
 from hpcsearch.script.copying import fill
 from hpcsearch.script.injecting import Injected, inject
@@ -23,6 +23,7 @@ from hpcsearch.tensorboard.naming import run_name
 from hpcsearch.worker import context
 from hpcsearch.worker.context import ARTIFACTS
 from hpcsearch.worker.program import Reporting, Running
+from hpcsearch.worker.result import result_of
 from hpcsearch.worker.stopping import Stopped
 
 #: In an evaluation's directory: where its script runs, its arrays, and what is kept of what it has written.

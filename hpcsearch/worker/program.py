@@ -18,7 +18,6 @@ from hpcsearch.evaluation import Configuration, Result
 from hpcsearch.program import (
     CONTAINER_RUNTIMES,
     RESULT_FILE,
-    Announced,
     Command,
     ProgramError,
     ProgramTimeout,
@@ -27,12 +26,12 @@ from hpcsearch.program import (
     environment_of,
     is_command,
     name_of,
-    result_of,
     working_directory,
 )
 from hpcsearch.runfunction import RunFunction, as_run_function
 from hpcsearch.worker import context
 from hpcsearch.worker.processes import become_subreaper, descendants, has_children, kill_descendants, reap_children
+from hpcsearch.worker.result import Announced, result_of
 from hpcsearch.worker.stopping import Stopped
 
 _READ_BYTES = 1 << 16

@@ -15,19 +15,17 @@ from hypothesis import strategies as st
 import hpcsearch
 from hpcsearch.errors import LoadError, UsageError
 from hpcsearch.program import (
-    Announced,
     Command,
     ProgramError,
-    announced,
     argv_of,
     as_commands,
     environment_of,
     is_command,
     name_of,
-    result_of,
     working_directory,
 )
 from hpcsearch.runfunction import BadResultError, normalise
+from hpcsearch.worker.result import Announced, result_of
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 MARKERS = st.sampled_from(["HPCSEARCH-OUTPUT", "DH-OUTPUT", "dh-output", "fitness", "Fitness", "objective"])
@@ -166,6 +164,14 @@ def test_the_program_is_told_its_configuration() -> None:
     }
     without = environment_of(dataclasses.replace(command, env={}), {}, 7, "/w/7", {})
     assert without["OMP_NUM_THREADS"] == "4"
+
+
+def announced(output: bytes) -> float | None:
+    """The objective that a program's whole standard output announces last."""
+    reader = Announced()
+    reader.feed(output)
+    reader.close()
+    return reader.last
 
 
 @given(numbers=st.lists(FINITE, min_size=1), marker=MARKERS, noise=st.text().filter(lambda text: ":" not in text))
