@@ -243,7 +243,9 @@ class UnderWay:
         """Takes back what waits behind an evaluation that takes much longer than usual."""
         patience_s = max(STUCK_AT_LEAST_S, STUCK_FACTOR * (self._durations.quantile(0.5) or 0.0))
         latest_s = time.monotonic() - patience_s
-        stuck = {sent.placement for sent in self._sent.values() if sent.begun_s is not None and sent.begun_s < latest_s}
+        # One that is judged later has left its slot: who follows there is not behind it.
+        at_work = [sent for sent in self._sent.values() if not sent.judged_later]
+        stuck = {sent.placement for sent in at_work if sent.begun_s is not None and sent.begun_s < latest_s}
         waiting = [
             identity for identity, sent in self._sent.items() if sent.begun_s is None and sent.placement in stuck
         ]

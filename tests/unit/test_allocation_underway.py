@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import signal
 import time
 from collections import deque
 from collections.abc import Iterable
@@ -28,11 +29,14 @@ class Slots:
 
     def __init__(self) -> None:
         self.given: list[tuple[Evaluation, Placement]] = []
+        self.recalled: list[int] = []
 
     def start(self, evaluation: Evaluation, placement: Placement) -> None:
         self.given.append((evaluation, placement))
 
-    def recall(self, evaluations: Iterable[int]) -> None: ...
+    def recall(self, evaluations: Iterable[int]) -> None:
+        self.recalled += evaluations
+
     def empty(self, nodes: Iterable[str]) -> None: ...
 
 
@@ -68,7 +72,7 @@ class Bench:
         plan = Plan("poly", "/x", 1, "local", "run", (), "/x", nodes=2, walltime_s=60.0, **{**usual, **settings})
         self.durations = Durations()
         self.slots, self.records, self.tests_failed = Slots(), Records(), list[tuple[int, str]]()
-        loop: Any = Loop()
+        self.loop = loop = Loop()
         executor: Any = self.slots
         recording: Any = self.records
         self.pool: Any = Pool(Evaluation(number, {"x": number}) for number in range(1, waiting + 1))
@@ -185,3 +189,17 @@ def test_the_time_of_a_launch_counts_where_time_is_judged(
     monkeypatch.setattr(time, "monotonic", lambda: late_s)
     bench.end(1)
     assert bench.durations.quantile(0.5) == pytest.approx(counted, abs=1.0 if job_mode == "mpi" else 0.0)
+
+
+def test_what_follows_one_that_was_killed_is_not_taken_back_while_that_is_judged() -> None:
+    """It is taken back from behind those alone that still run, and longer than usual."""
+    bench = Bench(waiting=20)
+    bench.durations.add(0.01)  # short ones: the next wait at the slots
+    assert bench.place() == [1, 2, 3, 4, 5, 6, 7, 8]
+    for identity in (1, 2):
+        evaluation, placement = bench.slots.given[identity - 1]
+        bench.under_way.started(evaluation, placement, 1.0)
+    bench.under_way.ended(*bench.slots.given[0], Ended(State.FAILED, 1.0, 2.0, 1.0, killed_by=signal.SIGKILL))
+    while not bench.slots.recalled:
+        bench.loop.turn()
+    assert bench.slots.recalled == [6]
