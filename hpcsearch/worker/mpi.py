@@ -124,6 +124,7 @@ def work(orders: dict[str, Any], rank: int, local_rank: int, host: str) -> None:
     )
     if rank == 0:
         me.tell([telling.BEGUN, time.time()])
+    comm.Barrier()  # before rank 0 has told this, no other rank may die of what the run function does
     end = evaluate(in_world_of(orders["size"], run, rank == 0), configuration, stop)
     state, failure = end[0], end[-1]
     if state == State.FAILED.value:

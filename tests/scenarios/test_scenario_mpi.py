@@ -157,6 +157,28 @@ def test_a_rank_that_fails_ends_its_evaluation_and_no_other(bed: Bed) -> None:
     assert not search.processes("rank")
 
 
+HASTY = """\
+import os, signal, time
+from mpi4py import MPI
+
+if MPI.COMM_WORLD.rank == 0:
+    time.sleep(1)
+
+def run(config, comm):
+    if comm.rank == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    comm.Barrier()
+    return config["x"]
+"""
+
+
+def test_a_rank_that_dies_while_the_first_one_still_imports_is_not_taken_for_an_mpi_that_does_not_fit(bed: Bed) -> None:
+    search = bed.submit(HASTY, "--ranks-per-node", 2, "--max-evals", 1, slots=1, status=1)
+    (record,) = search.check(1)
+    assert record.failure is not None and record.failure.kind == "SIGKILL", record.failure
+    assert record.duration_s is not None
+
+
 # ---- what dies beside them
 
 SLOW = """\
