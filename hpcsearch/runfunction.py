@@ -14,6 +14,7 @@ from typing import Any
 
 from hpcsearch.errors import HpcsearchError, LoadError
 from hpcsearch.evaluation import Configuration, Failure, Resources, Result
+from hpcsearch.objectives import OBJECTIVES, split
 from hpcsearch.reference import Reference, load, text_of, user_traceback
 
 __all__ = [
@@ -81,7 +82,7 @@ def normalise(value: Any) -> Result:
 
     A number (Python's, numpy's, or anything with ``__float__`` or ``item()``) is the objective. A dict has the number
     under ``"objective"``; its other entries are metadata, in which NaN and infinities become None, as JSON has neither.
-    Several named numbers under ``"objective"`` are kept by their names, and the first one is what is searched by.
+    Several named numbers under ``"objective"`` are kept by their names, see :mod:`hpcsearch.objectives`.
 
     Raises:
         BadResultError: no number, a number that is not finite, or metadata that JSON cannot hold.
@@ -106,18 +107,30 @@ def normalise(value: Any) -> Result:
             raise BadResultError(message, "return numbers, texts, lists and dicts; write the rest to a file") from None
     if not isinstance(value["objective"], Mapping):
         return Result(_objective(value["objective"]), metadata)
-    named = _named(value["objective"], metadata)
-    return Result(next(iter(named.values())), {**named, **metadata})
-
-
-def _named(objectives: Mapping[Any, Any], metadata: Mapping[str, Any]) -> dict[str, float]:
-    """Several objectives by name, the one that is searched by first."""
-    if not objectives:
-        raise BadResultError("the objective is a dict without entries", _RESULT_FORMS)
-    twice = sorted({str(name) for name in objectives} & metadata.keys())
+    named = _named(value["objective"])
+    kept: dict[str, Any] = {**named}
+    if len(named) > 1:
+        kept[OBJECTIVES] = [str(name) for name in value["objective"]]
+    twice = sorted(kept.keys() & metadata.keys())
     if twice:
         raise BadResultError(f"{twice[0]!r} is among the objectives and beside them", "give it one place")
-    return {str(name): _objective(number, str(name)) for name, number in objectives.items()}
+    return Result(next(iter(named.values())), {**kept, **metadata})
+
+
+def _named(objectives: Mapping[Any, Any]) -> dict[str, float]:
+    """Several objectives by name, without the senses that these carry."""
+    if not objectives:
+        raise BadResultError("the objective is a dict without entries", _RESULT_FORMS)
+    names = [split(str(name)) for name in objectives]
+    first, sense = names[0]
+    if sense is not None:
+        message = f"the first objective {first!r} has a sense of its own"
+        raise BadResultError(message, "its sense is the problem's: HpProblem(minimize=True), or maximised by default")
+    plain = [name for name, _ in names]
+    twice = [name for name in plain if plain.count(name) > 1 or name == OBJECTIVES]
+    if twice:
+        raise BadResultError(f"an objective is called {twice[0]!r}, like another", "give each a name of its own")
+    return {name: _objective(number, name) for name, number in zip(plain, objectives.values(), strict=True)}
 
 
 def failure_from(exc: BaseException) -> Failure:

@@ -16,12 +16,13 @@ from hpcsearch.allocation.nodes import Placement
 from hpcsearch.allocation.peer import Peer
 from hpcsearch.allocation.plan import Plan
 from hpcsearch.evaluation import Configuration, Evaluation, State
+from hpcsearch.objectives import Told, told
 from hpcsearch.search.stopping import NONE
 
 log = logging.getLogger(__name__)
 
 #: A configuration, what it came to, and whether that is of a part alone: it was stopped early.
-Outcome = tuple[Configuration, float | None, bool]
+Outcome = tuple[Configuration, Told, bool]
 
 #: The holder of the lease shows that it lives at least this often within the lease's period.
 BEATS_PER_PERIOD = 3
@@ -121,7 +122,8 @@ class Recording:
             ],
         )
         if final:
-            self._outcomes.append((evaluation.configuration, end.objective, end.state is State.STOPPED))
+            value = told(end.objective, end.metadata)
+            self._outcomes.append((evaluation.configuration, value, end.state is State.STOPPED))
 
     def requeued(self, evaluation: Evaluation) -> None:
         self._add("requeued", [evaluation.id, evaluation.attempt, time.time()])

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from hpcsearch.cli import options
+
+if TYPE_CHECKING:
+    from hpcsearch.workflow.workflow import Workflow
 
 _SHOWN = 10
 
@@ -22,8 +26,11 @@ _SHOWN = 10
 @click.option(
     "--pareto",
     "goals",
-    metavar="NAME[:min|:max],...",
-    help="Those that no other one beats in several objectives, which the run function returned by name.",
+    is_flag=False,
+    flag_value="",
+    metavar="[NAME[:min|:max],...]",
+    help="Those that no other one beats in several objectives, which the run function returned by name: in all, or in "
+    "those named here.",
 )
 @options.output_file("Write a file, too: .csv, .json, .yaml, .h5 or .parquet.")
 @options.output_format("table", "json", "csv")
@@ -45,12 +52,41 @@ def command(
     if goals is not None:
         if top is not None or output is not None:
             raise UsageError("--pareto goes with neither --top nor --output.", "Leave one out; --format json has all.")
-        show_pareto(opened.name, opened.pareto(goals), [goal.partition(":")[0] for goal in goals.split(",")], form)
+        shown = [goal.name for goal in opened.goals(goals or None)]
+        show_pareto(opened.name, opened.pareto(goals or None), shown, form)
         return
     if output is not None:
         check_export(opened.layout, output, force)
     show_results(opened.name, opened.best(top or _SHOWN), opened.counts(), form)
+    if form == "table" and (names := opened.objectives()):
+        click.echo(_said_of(opened, names))
     if output is not None:
         count = export(opened.layout, output, top=top, force=force)
         # What programs read on standard output stays alone there.
         click.echo(f"{count} evaluation{'' if count == 1 else 's'} written to {output}.", err=form != "table")
+
+
+#: Which of several objectives a search goes by, in words.
+_GOES_BY = {
+    "first": "{search} searches by the first of the objectives {names} alone; ambs goes by all of them.",
+    "several": "{search} goes by all the objectives {names}.",
+    "any": "The objectives are {names}; {search} goes by none.",
+}
+
+
+def _said_of(opened: Workflow, names: list[str]) -> str:
+    """What the search makes of several objectives."""
+    from hpcsearch.errors import HpcsearchError
+    from hpcsearch.objectives import split
+    from hpcsearch.search.registry import objectives_of
+    from hpcsearch.workflow import queries
+    from hpcsearch.workflow.database import reading
+
+    plain = ", ".join(split(name)[0] for name in names)
+    try:
+        with reading(opened.layout.database) as connection:
+            row = queries.workflow_row(connection)
+        said = _GOES_BY[objectives_of(row["search"], row["cwd"])].format(search=row["search"], names=plain)
+    except HpcsearchError:  # a file of results alone does not tell, nor does a strategy that is not here any more
+        said = f"The objectives are {plain}."
+    return f"{said} With --pareto those are shown that no other one beats."

@@ -5,13 +5,23 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from hpcsearch.evaluation import Configuration
-from hpcsearch.search.base import FiniteStrategy, Outcome, Setting, Strategy, WatchingStrategy
+from hpcsearch.search.base import (
+    FiniteStrategy,
+    Outcome,
+    Setting,
+    SeveralObjectivesStrategy,
+    SeveralOutcome,
+    Strategy,
+    WatchingStrategy,
+    objectives_of,
+)
 from hpcsearch.search.stopped import Bounds
+from hpcsearch.search.values import Told, Values
 
 #: A strategy is asked this often for what its duplicates left open.
 _ATTEMPTS = 3
@@ -41,6 +51,7 @@ class Search:
         self._told: dict[Any, bool] = {}  # every known configuration by key: True once told, False while pending
         self._starting_points = [dict(point) for point in setting.problem.starting_points][::-1]
         self._sign = -1.0 if setting.problem.minimize else 1.0
+        self._values = Values(setting.problem.minimize, objectives_of(strategy) == "several")
         self._bounds = Bounds()
         self._listed: list[Configuration] | None = None
         self._size = self._count()
@@ -87,23 +98,28 @@ class Search:
         self.strategy.pending(chosen)
         return chosen
 
-    def tell(self, results: Sequence[tuple[Mapping[str, Any], float | None]]) -> None:
+    def tell(self, results: Sequence[tuple[Mapping[str, Any], Told]]) -> None:
         """Takes results: pairs of a configuration and its objective in the problem's own sense, None for a failure.
+
+        Several objectives are a mapping by their names, of which ``NAME:min`` and ``NAME:max`` carry a sense of their
+        own, or a sequence. A strategy that does not take several is told the first one. The first result with several
+        decides which there are; of one that has others only the first counts.
 
         An objective that is not finite is a failure. Configurations need not have been asked for, and those that were
         told before, or are not in the space (any more), are passed over.
         """
         news = self._news(results)
         if news:
-            self._bounds.finished(news)
-            self.strategy.tell([*news, *self._bounds.released()])
+            self._bounds.finished(_first(news))
+            learner = cast("SeveralObjectivesStrategy", self.strategy)  # it is told what it says that it takes
+            learner.tell([*news, *self._bounds.released()])
 
-    def tell_stopped(self, results: Sequence[tuple[Mapping[str, Any], float | None]]) -> None:
+    def tell_stopped(self, results: Sequence[tuple[Mapping[str, Any], Told]]) -> None:
         """Takes what evaluations came to that were stopped early: as pairs, of which the last value may be None.
 
         The strategy is told a bound on them, see :class:`hpcsearch.search.stopped.Bounds`.
         """
-        bounded = self._bounds.of(self._news(results))
+        bounded = self._bounds.of(_first(self._news(results)))
         if bounded:
             self.strategy.tell(bounded)
 
@@ -116,14 +132,13 @@ class Search:
             pending = [(c, value) for c, value in results if self._told.get(self.encoding.key(c)) is False]
             self.strategy.progress([(dict(c), self._sign * value) for c, value in pending if math.isfinite(value)])
 
-    def _news(self, results: Sequence[tuple[Mapping[str, Any], float | None]]) -> list[Outcome]:
+    def _news(self, results: Sequence[tuple[Mapping[str, Any], Told]]) -> list[SeveralOutcome]:
         """What of these was not told before, and is in the space; from now on it is told. Greater is better."""
-        key, told, sign = self.encoding.key, self._told, self._sign
-        news: list[Outcome] = []
-        strangers: list[Outcome] = []
+        key, told, value_of = self.encoding.key, self._told, self._values.of
+        news: list[SeveralOutcome] = []
+        strangers: list[SeveralOutcome] = []
         for configuration, objective in results:
-            value = sign * objective if objective is not None and math.isfinite(objective) else None
-            name = key(configuration)
+            value, name = value_of(objective), key(configuration)
             if told.get(name) is False:
                 told[name] = True
                 news.append((dict(configuration), value))
@@ -197,8 +212,13 @@ class Search:
         rows = self.encoding.enumerate(_SMALL)
         return math.inf if rows is None else len(rows)
 
-    def _legal(self, outcomes: list[Outcome]) -> list[Outcome]:
+    def _legal(self, outcomes: list[SeveralOutcome]) -> list[SeveralOutcome]:
         if not outcomes:
             return outcomes
         legal = self.encoding.legal(self.encoding.encode([configuration for configuration, _ in outcomes]))
         return [outcome for outcome, fits in zip(outcomes, legal, strict=True) if fits]
+
+
+def _first(outcomes: Iterable[SeveralOutcome]) -> list[Outcome]:
+    """The same by the first objective alone."""
+    return [(configuration, value[0] if isinstance(value, tuple) else value) for configuration, value in outcomes]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from hpcsearch.evaluation import Configuration
 
@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 
 #: A configuration and what came of it; ``None`` means that the evaluation failed.
 Outcome = tuple[Configuration, float | None]
+
+#: The same for a strategy that takes several objectives: all of them as a tuple, or the first alone.
+SeveralOutcome = tuple[Configuration, float | tuple[float, ...] | None]
+
+#: Which of several objectives a strategy goes by. "any" is for one that looks at no objective at all.
+Objectives = Literal["first", "several", "any"]
 
 
 class SearchProblem(Protocol):
@@ -84,7 +90,7 @@ class Strategy(Protocol):
         """These have ended.
 
         An objective is finite and greater is better, whatever the problem's sense; ``None`` is a failure. Of several
-        named ones it is the first.
+        named ones it is the first, unless the strategy is a :class:`SeveralObjectivesStrategy`.
         Each configuration is told once. It may never have been pending: a resumed search is told all that is recorded.
         """
         ...
@@ -100,6 +106,31 @@ class WatchingStrategy(Strategy, Protocol):
         What was stopped is told with the value of a part, so those that go on can be compared with it by theirs.
         """
         ...
+
+
+class SeveralObjectivesStrategy(Strategy, Protocol):
+    """A strategy that says which of several objectives it goes by; one that does not goes by the first.
+
+    With ``objectives = "several"`` it is told all of them, in the order in which the run function first named them, and
+    should find what no other configuration beats in all. ``"any"`` tells users that it learns from none.
+    """
+
+    objectives: Objectives
+
+    def tell(self, results: Sequence[SeveralOutcome]) -> None:
+        """These have ended, see :meth:`Strategy.tell`.
+
+        Several objectives are a tuple, always of the same length, all finite, greater is better. A number is the first
+        one, where the others are not known: of what was stopped early, or returned other objectives than the rest. With
+        only one objective there are numbers alone.
+        """
+        ...
+
+
+def objectives_of(strategy: object) -> Objectives:
+    """Which of several objectives a strategy, or a class of strategies, goes by."""
+    said: Objectives = getattr(strategy, "objectives", "first")
+    return said
 
 
 @runtime_checkable

@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, get_args
 
 import ConfigSpace as cs
 
@@ -23,7 +23,9 @@ from hpcsearch.errors import HpcsearchError, SearchError
 from hpcsearch.evaluation import Configuration
 from hpcsearch.problem import HpProblem
 from hpcsearch.search.asktell import Search
+from hpcsearch.search.base import Objectives, objectives_of
 from hpcsearch.search.registry import create
+from hpcsearch.search.values import Told
 
 #: Sizes of the asks of a check: single ones, batches, more than was ever told.
 _ASKS = (1, 3, 8, 1, 16, 2, 5)
@@ -151,6 +153,23 @@ def goes_on_after_a_resume(make: Callable[..., Search]) -> None:
         _broken("after a resume it has nothing to suggest.", "ask(n) is called until the space is exhausted.")
 
 
+def goes_by_the_objectives_that_it_says(make: Callable[..., Search]) -> None:
+    """Of several objectives it goes by those that it says: all, the first, or none."""
+    said = objectives_of(make().strategy)
+    if said not in get_args(Objectives):
+        _broken(f"its objectives are {said!r}.", f"Known: {', '.join(get_args(Objectives))}.")
+    searches = [make(seed=5) for _ in range(3)]
+    values = (_with_second(1.0), _with_second(-1.0), lambda _: 0.0)
+    along, against, none = (
+        [_key(one) for _, asked in _cycles(search, value) for one in asked]
+        for search, value in zip(searches, values, strict=True)
+    )
+    if said == "any" and along != none:
+        _broken('it says objectives = "any", but learns from results.', 'Say "first", or "several".')
+    if said == "several" and along == against and not searches[0].exhausted:
+        _broken('it says objectives = "several", but the second one changes nothing.', 'Say "first", or nothing.')
+
+
 def outlives_failures(make: Callable[..., Search]) -> None:
     """It goes on where every evaluation fails, and asks need not be answered before the next one."""
     search = make()
@@ -168,16 +187,19 @@ _RULES: tuple[Callable[[Callable[..., Search]], None], ...] = (
     repeats_itself_for_a_seed,
     goes_on_after_a_resume,
     outlives_failures,
+    goes_by_the_objectives_that_it_says,
 )
 
 
-def _cycles(search: Search) -> Iterator[tuple[int, list[Configuration]]]:
+def _cycles(
+    search: Search, value: Callable[[Configuration], Told] | None = None
+) -> Iterator[tuple[int, list[Configuration]]]:
     """Asks of all sizes; the results of each come after the next, as with asynchronous workers, every fifth failing."""
     waiting: list[Configuration] = []
     for size in _ASKS:
         asked = search.ask(size)
         yield size, asked
-        search.tell([(configuration, _objective(configuration)) for configuration in waiting])
+        search.tell([(configuration, (value or _objective)(configuration)) for configuration in waiting])
         waiting = asked
         if search.exhausted:
             return
@@ -186,6 +208,17 @@ def _cycles(search: Search) -> Iterator[tuple[int, list[Configuration]]]:
 def _objective(configuration: Mapping[str, Any]) -> float | None:
     numbers = [float(value) for value in configuration.values() if isinstance(value, (int, float))]
     return None if len(_key(configuration)) % 5 == 0 else sum(numbers, 0.0)
+
+
+def _with_second(factor: float) -> Callable[[Configuration], Told]:
+    """The objective and ``factor`` times the same beside it; of some the first one alone is known."""
+
+    def value(configuration: Configuration) -> Told:
+        first = _objective(configuration)
+        alone = len(_key(configuration)) % 7 == 0
+        return first if alone or first is None else {"first": first, "second": factor * first}
+
+    return value
 
 
 def _legal(search: Search, configuration: Configuration) -> None:

@@ -16,7 +16,7 @@ from ConfigSpace.hyperparameters import FloatHyperparameter, NumericalHyperparam
 from hpcsearch.errors import SearchError
 from hpcsearch.evaluation import Configuration
 from hpcsearch.hyperparameter import nearest
-from hpcsearch.search.base import Outcome, Setting
+from hpcsearch.search.base import Objectives, Outcome, Setting
 from hpcsearch.search.columns import Array, Column
 
 #: More points than this on one range are a slip.
@@ -42,6 +42,8 @@ class GridSearch:
         points: points on each range.
         points_of: points on single ranges, ``NAME:COUNT`` with commas between; these go before ``points``.
     """
+
+    objectives: Objectives = "any"
 
     def __init__(self, setting: Setting, points: int | None = None, points_of: str = "") -> None:
         self._encoding = setting.encoding

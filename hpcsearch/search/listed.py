@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hpcsearch.evaluation import Configuration
-from hpcsearch.search.base import Outcome, Setting
+from hpcsearch.search.base import Objectives, Outcome, Setting
 
 
 class ListSearch:
     """Suggests nothing of its own: the search around it has the starting points."""
 
+    objectives: Objectives = "any"
     exhausted = True
 
     def __init__(self, setting: Setting) -> None:

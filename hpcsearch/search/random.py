@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hpcsearch.evaluation import Configuration
-from hpcsearch.search.base import Outcome, Setting
+from hpcsearch.search.base import Objectives, Outcome, Setting
 
 _BLOCK = 256
 
 
 class RandomSearch:
     """Draws blocks ahead: single asks cost as little as large ones, and the sequence does not depend on their sizes."""
+
+    objectives: Objectives = "any"
 
     def __init__(self, setting: Setting) -> None:
         self._setting = setting

@@ -11,7 +11,7 @@ from hpcsearch.search.plugins import Kind
 
 if TYPE_CHECKING:
     from hpcsearch.search.asktell import Search
-    from hpcsearch.search.base import SearchProblem, Strategy
+    from hpcsearch.search.base import Objectives, SearchProblem, Strategy
 
 #: What is here.
 BUILT_IN: Mapping[str, str] = {
@@ -81,6 +81,18 @@ def known_strategies() -> dict[str, str]:
 def check_name(name: str) -> None:
     """Raises SearchError when no strategy is called so; files, which may hold one, are not looked at."""
     STRATEGY.check_name(name)
+
+
+def objectives_of(name: str, cwd: str) -> Objectives:
+    """Which of several objectives a strategy goes by; a relative path begins in ``cwd``.
+
+    Raises:
+        SearchError: there is no such strategy, or it cannot be imported.
+        LoadError: there is no such file or class, or importing the file fails.
+    """
+    from hpcsearch.search import base
+
+    return base.objectives_of(STRATEGY.find(name, cwd))
 
 
 def find(name: str) -> Callable[..., Strategy]:

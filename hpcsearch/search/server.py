@@ -5,9 +5,12 @@ each one line::
 
     {"op": "start", "problem": reference, "cwd": folder, "search": name, "arguments": {}, "seed": 0, "background": true}
     {"op": "pending", "configurations": [configuration, ...]}
-    {"op": "tell", "results": [[configuration, objective or null, whether it was stopped early], ...]}
+    {"op": "tell", "results": [[configuration, value, whether it was stopped early], ...]}
     {"op": "progress", "results": [[configuration, what it has come to so far], ...]}
     {"op": "ask", "n": 8}
+
+A told value is the objective, null for a failure, or an object of several objectives by name
+(:data:`hpcsearch.objectives.Told`).
 
 Answers, in the order of what they answer::
 

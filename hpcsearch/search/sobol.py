@@ -9,7 +9,7 @@ from scipy.stats import qmc
 
 from hpcsearch.errors import SearchError
 from hpcsearch.evaluation import Configuration
-from hpcsearch.search.base import Outcome, Setting
+from hpcsearch.search.base import Objectives, Outcome, Setting
 
 #: Points are drawn in blocks of a power of two, for which the sequence is balanced.
 _BLOCK = 256
@@ -23,6 +23,8 @@ class SobolSearch:
 
     It follows from the seed alone: a resumed search goes on with the same sequence, where it stood.
     """
+
+    objectives: Objectives = "any"
 
     def __init__(self, setting: Setting) -> None:
         dimensions = len(setting.encoding.columns)

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, Table, and_, func, literal_column, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, Table, and_, case, func, literal_column, select
 
 from hpcsearch.evaluation import State
+from hpcsearch.objectives import OBJECTIVES, Told, told
 from hpcsearch.workflow import schema
 
 _evaluation = schema.evaluation.c
@@ -118,17 +119,19 @@ def finished_with_reports(connection: Connection) -> list[int]:
     return list(connection.execute(query.order_by(_evaluation.id)).scalars())
 
 
-def outcomes(connection: Connection, page: int = 2000) -> Iterator[list[tuple[dict[str, Any], float | None, bool]]]:
-    """(configuration, objective or None, whether it was stopped early) of all that ended, page by page.
+def outcomes(connection: Connection, page: int = 2000) -> Iterator[list[tuple[dict[str, Any], Told, bool]]]:
+    """(configuration, what it came to, whether it was stopped early) of all that ended, page by page.
 
     They are in the order in which they were gathered.
     """
     gathered, last = 0.0, 0
+    metadata = _evaluation["metadata"]
+    several = case((metadata.like(f'%"{OBJECTIVES}"%'), metadata)).label("several")  # others may be large: left there
     while True:
         query = (
             select(
                 *(_evaluation.id, _evaluation.gathered_at, _evaluation.configuration, _evaluation.objective),
-                _evaluation.state,
+                *(_evaluation.state, several),
             )
             .where(
                 (_evaluation.gathered_at > gathered) | and_(_evaluation.gathered_at == gathered, _evaluation.id > last)
@@ -139,7 +142,14 @@ def outcomes(connection: Connection, page: int = 2000) -> Iterator[list[tuple[di
         rows = connection.execute(query).all()
         if not rows:
             return
-        yield [(json.loads(row.configuration), row.objective, row.state == State.STOPPED.value) for row in rows]
+        yield [
+            (
+                json.loads(row.configuration),
+                told(row.objective, json.loads(row.several or "{}")),
+                row.state == State.STOPPED.value,
+            )
+            for row in rows
+        ]
         gathered, last = rows[-1].gathered_at, rows[-1].id
 
 

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, RowMapping, select
 
 from hpcsearch.errors import HpcsearchError, NotFoundError, UsageError
 from hpcsearch.evaluation import Configuration, Failure, State
+from hpcsearch.objectives import several
 from hpcsearch.workflow import queries, schema
 from hpcsearch.workflow.database import reading
 from hpcsearch.workflow.layout import Layout, find_layout, places
@@ -23,6 +24,7 @@ from hpcsearch.workflow.results.table import Table, read_table
 if TYPE_CHECKING:
     import numpy as np
 
+    from hpcsearch.workflow.results.pareto import Goal
     from hpcsearch.workflow.results.report_table import ReportTable
 
 _PAGE = 2000
@@ -135,20 +137,37 @@ class Workflow:
             minimize = bool(queries.workflow_row(connection)["minimize"])
             return _records(connection, queries.best(connection, minimize, n))
 
-    def pareto(self, goals: str) -> list[Record]:
+    def pareto(self, goals: str | None = None) -> list[Record]:
         """The finished evaluations that no other one beats in several objectives: ``"accuracy:max,latency:min"``.
 
-        The names are those that the run function returned, or ``objective``; without a sense that of the problem. They
-        come by the first goal, the best first.
+        The names are those that the run function returned, or ``objective``; without a sense it is the one that the run
+        function gave, else the problem's. Without goals all objectives count. They come by the first goal, the best
+        first.
 
         Raises:
-            UsageError: a goal cannot be read, or nothing has a number under its name.
+            UsageError: a goal cannot be read, nothing has a number under its name, or there is only one objective.
         """
-        from hpcsearch.workflow.results.pareto import pareto_front, parse_goals
+        from hpcsearch.workflow.results.pareto import pareto_front
+
+        return pareto_front(self._pages(), self.goals(goals))
+
+    def goals(self, typed: str | None = None) -> list[Goal]:
+        """What :meth:`pareto` goes by."""
+        from hpcsearch.workflow.results.pareto import parse_goals
 
         with reading(self.layout.database) as connection:
             minimize = bool(queries.workflow_row(connection)["minimize"])
-        return pareto_front(self._pages(), parse_goals(goals, minimize))
+        named = self.objectives()
+        if typed is None and not named:
+            raise UsageError(
+                f"No evaluation of {self.name!r} has finished with several objectives.",
+                "Type --pareto NAME:max,OTHER:min with names of other numbers that the run function returned.",
+            )
+        return parse_goals(",".join(named) if typed is None else typed, minimize, named)
+
+    def objectives(self) -> list[str]:
+        """The names of several objectives, as the run function gave them with the best evaluation; empty with one."""
+        return [name for record in self.best() for name in several(record.objective, record.metadata)]
 
     def counts(self) -> dict[State, int]:
         """How many evaluations are in each state; states with none are left out."""

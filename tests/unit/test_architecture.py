@@ -15,14 +15,15 @@ import hpcsearch
 PACKAGE = Path(hpcsearch.__file__).parent
 
 #: Modules at the bottom, which stand on the standard library alone: every node imports them.
-BASE = {"errors", "evaluation", "program", "reference", "runfunction"}
+BASE = {"errors", "evaluation", "objectives", "program", "reference", "runfunction"}
 
 #: Part of the package -> the parts that it may import, beside itself and ``errors``.
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "evaluation": set(),
+    "objectives": set(),
     "reference": set(),
-    "runfunction": {"evaluation", "reference"},
+    "runfunction": {"evaluation", "objectives", "reference"},
     "hyperparameter": {"evaluation"},
     "program": {"evaluation", "runfunction"},
     "problem": {"evaluation", "hyperparameter"},
@@ -32,11 +33,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "search": {*BASE, "problem", "hyperparameter", "worker.channel"},
     "tensorboard": {"evaluation", "worker.context"},
     "settings": {"sites.lines", "sites.model"},  # both for its messages alone
-    "workflow": {"evaluation", "settings", "arrays", "drafts"},
+    "workflow": {"evaluation", "objectives", "settings", "arrays", "drafts"},
     "sites": {"schedulers.request", "settings"},
     "schedulers": {"sites"},
     "allocation": {*BASE, "worker", "problem", "search", "workflow", "sites", "schedulers"},
-    "monitor": {"evaluation", "workflow", "sites", "schedulers"},
+    "monitor": {"evaluation", "objectives", "workflow", "sites", "schedulers"},
     "figures": {"evaluation", "workflow", "monitor"},
     "dashboards": {"evaluation", "workflow", "tensorboard", "figures.scale"},
     "submission": {

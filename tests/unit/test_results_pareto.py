@@ -10,9 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from results_bed import FAILURE, make
+from sqlalchemy import update
 
 from hpcsearch.cli.main import hpcsearch_command, run
 from hpcsearch.errors import UsageError
+from hpcsearch.workflow import database, schema
 from hpcsearch.workflow.layout import Layout
 from hpcsearch.workflow.results.pareto import beats, parse_goals
 from hpcsearch.workflow.workflow import open_workflow
@@ -92,3 +94,62 @@ def test_wrong_ones_are_answered(
 ) -> None:
     assert results(layout, *arguments) == 2
     assert word in capsys.readouterr().err
+
+
+def several(accuracy: float, latency: float, names: list[str]) -> dict[str, Any]:
+    return {
+        "objective": accuracy,
+        "metadata": json.dumps({"accuracy": accuracy, "latency": latency, "objectives": names}),
+    }
+
+
+@pytest.fixture
+def named(tmp_path: Path) -> Layout:
+    outcomes = [several(*pair, ["accuracy", "latency:min"]) for pair in ((0.9, 30.0), (0.8, 10.0), (0.7, 20.0))]
+    return make(tmp_path, [{"x": number} for number in range(4)], outcomes, ())
+
+
+def test_without_names_all_objectives_count_in_the_senses_that_they_have(
+    named: Layout, capsys: pytest.CaptureFixture[str]
+) -> None:
+    workflow = open_workflow(named.root)
+    assert [record.id for record in workflow.pareto()] == [1, 2]
+    assert [record.id for record in workflow.pareto("latency")] == [2]
+    assert [record.id for record in workflow.pareto("latency:max")] == [1]
+    assert results(named, "--pareto") == 0
+    printed = capsys.readouterr().out
+    assert printed.split()[:4] == ["Id", "accuracy", "latency", "x"]
+    assert "2 finished evaluations that no other one beats in accuracy, latency." in printed
+
+
+def test_without_names_there_must_be_several(layout: Layout, capsys: pytest.CaptureFixture[str]) -> None:
+    assert results(layout, "--pareto") == 2
+    assert "has finished with several objectives" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("search", "sentence"),
+    [
+        ("de", "de searches by the first of the objectives accuracy, latency alone; ambs goes by all of them."),
+        ("ambs", "ambs goes by all the objectives accuracy, latency."),
+        ("random", "The objectives are accuracy, latency; random goes by none."),
+        ("gone.py:Own", "The objectives are accuracy, latency."),
+    ],
+)
+def test_results_say_which_objectives_the_search_goes_by(
+    named: Layout, search: str, sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engine = database.writer(named.database)
+    with engine.begin() as connection:
+        connection.execute(update(schema.workflow).values(search=search))
+    engine.dispose()
+    assert results(named) == 0
+    said = capsys.readouterr().out.splitlines()[-1]
+    assert said == f"{sentence} With --pareto those are shown that no other one beats."
+    assert results(named, "--format", "json") == 0
+    assert len(json.loads(capsys.readouterr().out)) == 3
+
+
+def test_results_of_one_objective_say_nothing_of_it(layout: Layout, capsys: pytest.CaptureFixture[str]) -> None:
+    assert results(layout) == 0
+    assert "objectives" not in capsys.readouterr().out

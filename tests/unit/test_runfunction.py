@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from hpcsearch.errors import LoadError
 from hpcsearch.evaluation import Result
+from hpcsearch.objectives import told
 from hpcsearch.runfunction import BadResultError, Reference, as_run_function, failure_from, load, normalise
 
 ROOT = Path(__file__).parents[2]
@@ -341,13 +342,39 @@ BAD_RESULTS = [
     ({"objective": {"loss": 1.0, "latency": "slow"}}, "objective 'latency' is 'slow'"),
     ({"objective": {"loss": math.inf}}, "objective 'loss' is inf"),
     ({"objective": {"loss": 1.0}, "loss": 2.0}, "'loss' is among the objectives and beside them"),
+    ({"objective": {"loss": 1.0, "size:min": 2}, "size": 3}, "'size' is among the objectives and beside them"),
+    ({"objective": {"loss": 1.0, "size": 2}, "objectives": 3}, "'objectives' is among the objectives and beside them"),
+    ({"objective": {"loss": 1.0, "loss:min": 2}}, "an objective is called 'loss', like another"),
+    ({"objective": {"loss:min": 1.0, "size": 2}}, "the first objective 'loss' has a sense of its own"),
 ]
 
 
 def test_several_objectives_are_kept_by_name_and_the_first_one_is_searched_by() -> None:
     result = normalise({"objective": {"accuracy": np.float32(0.5), "latency": 3}, "epochs": 7})
     assert result.objective == 0.5
-    assert result.metadata == {"accuracy": 0.5, "latency": 3.0, "epochs": 7}
+    names = {"objectives": ["accuracy", "latency"]}
+    assert result.metadata == {"accuracy": 0.5, "latency": 3.0, "epochs": 7, **names}
+    assert told(result.objective, result.metadata) == {"accuracy": 0.5, "latency": 3.0}
+
+
+def test_an_objective_may_carry_a_sense_of_its_own() -> None:
+    result = normalise({"objective": {"accuracy": 0.5, "latency:min": 3}})
+    assert result.metadata == {"accuracy": 0.5, "latency": 3.0, "objectives": ["accuracy", "latency:min"]}
+    assert told(result.objective, result.metadata) == {"accuracy": 0.5, "latency:min": 3.0}
+
+
+def test_one_named_objective_is_one() -> None:
+    result = normalise({"objective": {"accuracy": 0.5}})
+    assert (result.metadata, told(result.objective, result.metadata)) == ({"accuracy": 0.5}, 0.5)
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [{"objectives": "several"}, {"objectives": ["a"], "a": 0.5}, {"objectives": ["a", "b"], "a": 0.1, "b": 0.5}],
+)
+def test_what_a_run_function_calls_objectives_itself_are_none(metadata: dict[str, Any]) -> None:
+    result = normalise({"objective": 0.5, **metadata})
+    assert told(result.objective, result.metadata) == 0.5
 
 
 @pytest.mark.parametrize(("value", "message"), BAD_RESULTS)
@@ -423,5 +450,5 @@ def test_the_module_needs_the_standard_library_only() -> None:
         "print(packages - sys.stdlib_module_names, ours)"
     )
     done = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
-    modules = "['hpcsearch.errors', 'hpcsearch.evaluation', 'hpcsearch.reference', 'hpcsearch.runfunction']"
+    modules = [f"hpcsearch.{name}" for name in ("errors", "evaluation", "objectives", "reference", "runfunction")]
     assert done.stdout == f"set() {modules}\n"

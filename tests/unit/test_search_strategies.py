@@ -35,7 +35,7 @@ CHECKED: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("strategy", CHECKED)
 def test_every_strategy_keeps_the_contract(strategy: str) -> None:
-    assert len(check(strategy, **CHECKED[strategy])) == 5
+    assert len(check(strategy, **CHECKED[strategy])) == 6
 
 
 BASE = """
@@ -61,6 +61,12 @@ class Base:
         ("    def ask(self, n): return self.encoding.decode(self.encoding.from_unit([[0.5] * 9] * n))", "raised"),
         ("    def tell(self, results): [0 * objective for _, objective in results]", "raised TypeError"),
         ("    def ask(self, n): return []", "known already"),
+        ('    objectives = "all"', "its objectives are 'all'"),
+        ('    objectives = "several"', "the second one changes nothing"),
+        (
+            '    objectives = "any"\n    def tell(self, results): self.random.random(sum(bool(o) for _, o in results))',
+            "but learns from results",
+        ),
     ],
 )
 def test_the_contract_finds_what_is_broken(broken: str, word: str, tmp_path: Path) -> None:
@@ -80,7 +86,7 @@ def test_the_contract_is_checked_from_a_shell(tmp_path: Path) -> None:
         return done.returncode, done.stdout + done.stderr
 
     code, said = typed("own.py:Base")
-    assert code == 0 and said.count("OK  ") == 5
+    assert code == 0 and said.count("OK  ") == 6
     code, said = typed("own.py:Nobody")
     assert code == 1 and said.startswith("Error: ") and "Traceback" not in said
     assert typed()[0] == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -100,3 +101,20 @@ def test_pages_hold_everything_once(gathered: list[int], page: int) -> None:
                 ids += [row["id"] for row in rows]
             assert ids == list(range(1, len(gathered) + 1))
         engine.dispose()
+
+
+def test_outcomes_have_all_objectives_of_those_with_several(tmp_path: Path) -> None:
+    engine = new_database(tmp_path, [{"x": number} for number in range(4)])
+    several = {"accuracy": 0.5, "latency": 3.0, "objectives": ["accuracy", "latency:min"], "note": "a"}
+    finish(
+        engine,
+        take_lease(engine),
+        ended(1, objective=0.5, metadata=json.dumps(several)),
+        ended(2, objective=0.25, metadata=json.dumps({"note": "objectives"})),
+        ended(3, objective=0.75, metadata=None),
+        ended(4, objective=None, metadata=json.dumps(several)),
+    )
+    with engine.connect() as connection:
+        (page,) = queries.outcomes(connection)
+    engine.dispose()
+    assert [value for _, value, _ in page] == [{"accuracy": 0.5, "latency:min": 3.0}, 0.25, 0.75, None]

@@ -9,8 +9,8 @@ from typing import Any, Protocol, TypeVar
 
 from hpcsearch.errors import UsageError
 from hpcsearch.evaluation import State
+from hpcsearch.objectives import SENSES, split
 
-_SENSES = {"min": -1.0, "max": 1.0}
 _HINT = "Type --pareto NAME:max,OTHER:min, with names that the run function returned, or objective."
 
 
@@ -45,20 +45,23 @@ class Goal:
         return float(value)
 
 
-def parse_goals(text: str, minimize: bool) -> list[Goal]:
-    """Goals as they are typed, ``accuracy:max,latency:min``; without a sense that of the problem.
+def parse_goals(text: str, minimize: bool, named: Iterable[str] = ()) -> list[Goal]:
+    """Goals as they are typed, ``accuracy:max,latency:min``.
+
+    Without a sense it is the one under which the run function ``named`` the objective, else that of the problem.
 
     Raises:
         UsageError: a name is missing or comes twice, or a sense is none.
     """
     goals: list[Goal] = []
+    senses = dict(map(split, named))
     for part in text.split(","):
         name, _, sense = part.strip().partition(":")
-        if not name or sense not in ("", *_SENSES):
+        if not name or sense not in ("", *SENSES):
             raise UsageError(f"{part.strip()!r} is not NAME, NAME:min or NAME:max.", _HINT)
         if name in {goal.name for goal in goals}:
             raise UsageError(f"{name} is among the objectives twice.", _HINT)
-        goals.append(Goal(name, _SENSES[sense] if sense else -1.0 if minimize else 1.0))
+        goals.append(Goal(name, SENSES[sense] if sense else senses.get(name) or (-1.0 if minimize else 1.0)))
     return goals
 
 
