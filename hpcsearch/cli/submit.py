@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from hpcsearch.submission.steps import Steps
 
 
+_SEARCH = "The strategy: ambs, grid, random, ... Of several objectives ambs goes by all, the others by the first."
+
+
 @click.group("submit")
 def command() -> None:
     """Check a search, make its workflow and submit it.
@@ -37,7 +40,7 @@ command.add_command(script.command)
 @running(new=True)
 @options.data_parallel
 @options.num_ps
-@click.option("--search", default="ambs", show_default=True, metavar="NAME", help="The strategy: ambs, grid, random.")
+@click.option("--search", default="ambs", show_default=True, metavar="NAME", help=_SEARCH)
 @options.search_argument
 @stopping(new=True)
 @options.seed

@@ -6,6 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from functools import cache, partial
 
 import numpy as np
@@ -14,13 +15,14 @@ from threadpoolctl import ThreadpoolController
 from hpcsearch.errors import SearchError
 from hpcsearch.evaluation import Configuration
 from hpcsearch.search.acquisition import Choice, propose
-from hpcsearch.search.base import Outcome, Setting
+from hpcsearch.search.base import Objectives, Outcome, Setting, SeveralOutcome
 from hpcsearch.search.candidates import candidates
 from hpcsearch.search.columns import Array
 from hpcsearch.search.design import latin_hypercube
 from hpcsearch.search.encoding import Mask
 from hpcsearch.search.history import History
 from hpcsearch.search.model import Learned, Learner
+from hpcsearch.search.scalar import drawn_weights, scalarised
 
 #: In the background, proposals are made anew once the results have grown by this share.
 _GROWTH = 0.01
@@ -38,6 +40,8 @@ _HASTY_PENDING = 32
 class AmbsSearch:
     """Model-based search for many workers: pending evaluations count, failures are learned, duplicates are left out.
 
+    Of several objectives each model learns one scalar, with weights of its own, see :mod:`hpcsearch.search.scalar`.
+
     Args:
         setting: problem, encoding, source of chance, and whether models are fitted in a thread.
         n_initial: points of the initial design, starting points included; max(8, hyperparameters + 2) by default.
@@ -45,6 +49,8 @@ class AmbsSearch:
         n_candidates: configurations that are compared for each ask.
         max_points: results that a model rests on at most: the best ones, and others drawn anew each time.
     """
+
+    objectives: Objectives = "several"
 
     def __init__(
         self,
@@ -90,7 +96,7 @@ class AmbsSearch:
         with self.lock:
             self._history.add_pending(configurations)
 
-    def tell(self, results: Sequence[Outcome]) -> None:
+    def tell(self, results: Sequence[SeveralOutcome]) -> None:
         with self.lock:
             self._history.tell(results)
         if self._background is not None and self._model_due:
@@ -115,6 +121,9 @@ class AmbsSearch:
         """Learns from all that has been told."""
         with self.lock:
             data = self._history.data()
+        if data.several is not None:
+            weights = drawn_weights(data.several.shape[1], rng)
+            data = replace(data, objectives=scalarised(data.several, weights))
         learned = self._learner.learn(data, rng)
         with self.lock:
             self._learned = learned

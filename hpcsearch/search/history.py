@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hpcsearch.evaluation import Configuration
-from hpcsearch.search.base import Outcome
+from hpcsearch.search.base import Outcome, SeveralOutcome
 from hpcsearch.search.columns import Array
 from hpcsearch.search.encoding import Encoding, Mask
 from hpcsearch.search.inert import Inert
@@ -19,12 +19,14 @@ from hpcsearch.search.inert import Inert
 class Data:
     """A snapshot: the ``rows`` told, in that order, with ``objectives`` (greater is better, NaN for a failure).
 
-    Behind the first ``told`` rows are pending ones, with what they have come to so far.
+    Behind the first ``told`` rows are pending ones, with what they have come to so far. Where evaluations have several
+    objectives, ``several`` has a line of them for each row, NaN where one is not known; ``objectives`` are the first.
     """
 
     rows: Array
     objectives: Array
     told: int
+    several: Array | None = None
 
     @property
     def failed(self) -> Mask:
@@ -37,9 +39,9 @@ class History:
     def __init__(self, encoding: Encoding) -> None:
         self._encoding = encoding
         self._rows = np.empty((64, len(encoding.columns)))
-        self._objectives = np.empty(64)
+        self._values = np.full((64, 1), np.nan)  # of each row: its objectives
         self._encoded = 0
-        self._fresh: list[Outcome] = []
+        self._fresh: list[SeveralOutcome] = []
         self._pending: dict[Hashable, Array] = {}
         self._progress: dict[Hashable, float] = {}  # what pending ones have come to so far
         self._known: set[bytes] = set()
@@ -58,7 +60,7 @@ class History:
             self._pending[self._encoding.key(configuration)] = row
         self._remember(rows)
 
-    def tell(self, results: Sequence[Outcome]) -> None:
+    def tell(self, results: Sequence[SeveralOutcome]) -> None:
         for configuration, objective in results:
             key = self._encoding.key(configuration)
             self._pending.pop(key, None)
@@ -81,11 +83,12 @@ class History:
     def data(self) -> Data:
         """All that has been told; the arrays are not changed later."""
         self._encode()
-        rows, objectives = self._rows[: self._encoded], self._objectives[: self._encoded]
+        rows, values = self._rows[: self._encoded], self._values[: self._encoded]
         if self._progress:
             rows = np.vstack([rows, *(self._pending[key] for key in self._progress)])
-            objectives = np.concatenate([objectives, list(self._progress.values())])
-        return Data(rows, objectives, self._encoded)
+            values = np.vstack([values, np.full((len(self._progress), values.shape[1]), np.nan)])
+            values[self._encoded :, 0] = list(self._progress.values())
+        return Data(rows, values[:, 0], self._encoded, values if values.shape[1] > 1 else None)
 
     def unknown(self, rows: Array, inert: Inert) -> Mask:
         """Which rows are neither told nor pending, nor repeated further up among ``rows``.
@@ -104,19 +107,25 @@ class History:
             return
         rows = self._encoding.encode([configuration for configuration, _ in self._fresh])
         total = self._encoded + len(rows)
-        if total > len(self._objectives):
-            self._grow(2 * total)
+        most = max(len(value) if isinstance(value, tuple) else 1 for _, value in self._fresh)
+        if total > len(self._values) or most > self._values.shape[1]:
+            self._grow(2 * total, most)
         self._rows[self._encoded : total] = rows
-        self._objectives[self._encoded : total] = [math.nan if value is None else value for _, value in self._fresh]
+        for place, (_, value) in enumerate(self._fresh, start=self._encoded):
+            if isinstance(value, tuple):
+                self._values[place, : len(value)] = value
+            else:
+                self._values[place, 0] = math.nan if value is None else value
         self._encoded = total
         self._fresh = []
         self._remember(rows)
 
-    def _grow(self, capacity: int) -> None:
-        rows, objectives = np.empty((capacity, self._rows.shape[1])), np.empty(capacity)
+    def _grow(self, capacity: int, objectives: int) -> None:
+        width = max(objectives, self._values.shape[1])
+        rows, values = np.empty((capacity, self._rows.shape[1])), np.full((capacity, width), np.nan)
         rows[: self._encoded] = self._rows[: self._encoded]
-        objectives[: self._encoded] = self._objectives[: self._encoded]
-        self._rows, self._objectives = rows, objectives
+        values[: self._encoded, : self._values.shape[1]] = self._values[: self._encoded]
+        self._rows, self._values = rows, values
 
     def _remember(self, rows: Array) -> None:
         self._known.update(_names(rows))
