@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,10 +56,16 @@ class Archive(Workflow):
         return records[identity]
 
     def best(self, n: int = 1) -> list[Record]:
-        sign = 1.0 if self.table().workflow["minimize"] else -1.0
+        sign = 1.0 if self._minimizes() else -1.0
         records = self.records()
         finished = [(sign * one.objective, one.id, one) for one in records if one.objective is not None]
         return [one for _, _, one in sorted(finished) if one.state is State.FINISHED][:n]
+
+    def _minimizes(self) -> bool:
+        return bool(self.table().workflow["minimize"])
+
+    def _pages(self) -> Iterator[Record]:
+        yield from self.records()
 
     def counts(self) -> dict[State, int]:
         return dict(Counter(map(State, self.table().columns["state"])))

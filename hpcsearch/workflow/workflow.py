@@ -155,15 +155,13 @@ class Workflow:
         """What :meth:`pareto` goes by."""
         from hpcsearch.workflow.results.pareto import parse_goals
 
-        with reading(self.layout.database) as connection:
-            minimize = bool(queries.workflow_row(connection)["minimize"])
         named = self.objectives()
         if typed is None and not named:
             raise UsageError(
                 f"No evaluation of {self.name!r} has finished with several objectives.",
                 "Type --pareto NAME:max,OTHER:min with names of other numbers that the run function returned.",
             )
-        return parse_goals(",".join(named) if typed is None else typed, minimize, named)
+        return parse_goals(",".join(named) if typed is None else typed, self._minimizes(), named)
 
     def objectives(self) -> list[str]:
         """The names of several objectives, as the run function gave them with the best evaluation; empty with one."""
@@ -203,6 +201,10 @@ class Workflow:
         from hpcsearch.workflow.results.notebook import html_of
 
         return html_of(self)
+
+    def _minimizes(self) -> bool:
+        with reading(self.layout.database) as connection:
+            return bool(queries.workflow_row(connection)["minimize"])
 
     def _pages(self) -> Iterator[Record]:
         # A transaction a page: a driver that wants to commit never waits for a whole reading.

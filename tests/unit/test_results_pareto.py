@@ -16,6 +16,7 @@ from hpcsearch.cli.main import hpcsearch_command, run
 from hpcsearch.errors import UsageError
 from hpcsearch.workflow import database, schema
 from hpcsearch.workflow.layout import Layout
+from hpcsearch.workflow.results.h5_file import write_results_h5
 from hpcsearch.workflow.results.pareto import beats, parse_goals
 from hpcsearch.workflow.workflow import open_workflow
 
@@ -120,6 +121,13 @@ def test_without_names_all_objectives_count_in_the_senses_that_they_have(
     printed = capsys.readouterr().out
     assert printed.split()[:4] == ["Id", "accuracy", "latency", "x"]
     assert "2 finished evaluations that no other one beats in accuracy, latency." in printed
+
+
+def test_a_file_of_results_alone_has_them_too(named: Layout, tmp_path: Path) -> None:
+    write_results_h5(named)
+    moved = named.arrays.rename(tmp_path / "elsewhere.h5")
+    assert [record.id for record in open_workflow(moved).pareto()] == [1, 2]
+    assert [record.id for record in open_workflow(moved).pareto("latency:max,accuracy:min")] == [1, 3]
 
 
 def test_without_names_there_must_be_several(layout: Layout, capsys: pytest.CaptureFixture[str]) -> None:
