@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -74,7 +75,9 @@ def ended_with_this_process(submitted: Submitted) -> Iterator[None]:
     except OSError:  # the terminal or the reader of a pipe is gone
         submitted.cancel(check=False)
         raise
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
+        # What was being read when it came would stay open as long as the exception, and keep the driver from recording.
+        traceback.clear_frames(interrupt.__traceback__)
         submitted.cancel(check=False)
         click.echo("The search is told to end: what runs has a few seconds left.", err=True)
         if _shown_until_ended(submitted).finished_at is None:

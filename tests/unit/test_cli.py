@@ -12,20 +12,17 @@ from pathlib import Path
 
 import click
 import pytest
+from cli_bed import hpcsearch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpcsearch.cli.main import COMMANDS, INTERRUPTED, hpcsearch_command, run
+from hpcsearch.cli.main import COMMANDS, INTERRUPTED, run
 from hpcsearch.cli.options import Walltime
 from hpcsearch.errors import NotFoundError, UsageError
 from hpcsearch.workflow import database, store
 from hpcsearch.workflow.layout import Layout
 
 MakeWorkflow = Callable[..., Layout]
-
-
-def hpcsearch(*arguments: str) -> int:
-    return run(hpcsearch_command, arguments, "hpcsearch")
 
 
 def end_allocation(layout: Layout, **values: object) -> None:

@@ -8,12 +8,9 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from cli_bed import hpcsearch
 
-from hpcsearch.cli.main import COMMANDS, hpcsearch_command, run
-
-
-def hpcsearch(*arguments: str) -> int:
-    return run(hpcsearch_command, arguments, "hpcsearch")
+from hpcsearch.cli.main import COMMANDS
 
 
 @pytest.fixture

@@ -7,19 +7,25 @@ import os
 import pty
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
+from cli_bed import await_end, change, command, end_all_searches, finished, on_a_terminal, once_running
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
 
 from hpcsearch.evaluation import State
 from hpcsearch.monitor.allocations import Standing
 from hpcsearch.monitor.snapshot import take_snapshot
 from hpcsearch.project import new_problem, start_project
+from hpcsearch.submission.waiting import ended_with_this_process
 from hpcsearch.workflow import open_workflow
-from hpcsearch.workflow.layout import Layout, list_layouts
+from hpcsearch.workflow.layout import Layout
+
+MakeWorkflow = Callable[..., Layout]
 
 FILES = ("--problem", "problem.py", "--run", "model_run.py")
 
@@ -33,14 +39,6 @@ def run(config):
 """
 
 
-def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "hpcsearch.cli", *arguments]
-
-
-def hpcsearch(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=100, check=False)
-
-
 def rows(file: Path) -> Sequence[dict[str, str]]:
     with file.open(newline="") as stream:
         return list(csv.DictReader(stream))
@@ -49,17 +47,12 @@ def rows(file: Path) -> Sequence[dict[str, str]]:
 @pytest.fixture(autouse=True)
 def nothing_left_running(search_files: Path) -> Iterator[None]:
     yield
-    for layout in list_layouts():
-        hpcsearch("cancel", str(layout.root))
-        until_s = time.monotonic() + 60
-        while take_snapshot(layout).live:
-            assert time.monotonic() < until_s, f"{layout.name} still runs"
-            time.sleep(0.05)
+    end_all_searches()
 
 
 def test_a_search_in_the_foreground_and_one_more(search_files: Path) -> None:
     line = ("hps", "random", "--evaluator", "ray", "--num-workers", "2", "--max-evals", "6", "--seed", "1", *FILES)
-    done = hpcsearch(*line)
+    done = finished(*line)
     assert done.returncode == 0, done.stderr
     assert "Ray is not used" in done.stdout
     assert "6 of 6 evaluations ended, best " in done.stdout.splitlines()[-1]
@@ -69,7 +62,7 @@ def test_a_search_in_the_foreground_and_one_more(search_files: Path) -> None:
     assert len(first) == 6 and list(first[0])[:4] == ["lr", "units", "id", "objective"]
     assert "the budget of evaluations is spent" in (search_files / "hpcsearch.log").read_text()
 
-    again = hpcsearch("hps", "random", "--max-evals", "2", *FILES)
+    again = finished("hps", "random", "--max-evals", "2", *FILES)
     assert again.returncode == 0, again.stderr
     assert "Ray" not in again.stdout
     assert "those that were here before are in workflows/random." in again.stdout
@@ -88,20 +81,20 @@ def test_in_a_project_the_name_is_enough(search_files: Path, monkeypatch: pytest
         "def run(point): return {'objective': point['lr'], 'names': f'{bare} {full}'}\n"
     )
     monkeypatch.chdir(project.folder)
-    done = hpcsearch("hps", "random", "light-1", "--max-evals", "2")
+    done = finished("hps", "random", "light-1", "--max-evals", "2")
     assert done.returncode == 0, done.stderr
     assert f"Taking problem.py and model_run.py in {project.folder / 'light'}." in done.stdout
     assert open_workflow("light-1").best()[0].metadata == {"names": "load_data my_project.light.load_data"}
-    submitted = hpcsearch(*"submit hps light -n 1 -t 5 -q local --search random --max-evals 2 --wait".split())
+    submitted = finished(*"submit hps light -n 1 -t 5 -q local --search random --max-evals 2 --wait".split())
     assert submitted.returncode == 0, submitted.stderr
     assert open_workflow("light").counts() == {State.FINISHED: 2}
-    taken = hpcsearch("hps", "random", "light", "--max-evals", "2")
+    taken = finished("hps", "random", "light", "--max-evals", "2")
     assert taken.returncode == 2
     assert "'light' exists already" in taken.stderr
 
 
 def test_a_strategy_that_was_left_out_is_asked_for(search_files: Path) -> None:
-    done = hpcsearch("hps", "polynome2")
+    done = finished("hps", "polynome2")
     assert done.returncode == 2
     assert "There is no search strategy 'polynome2'.\nKnown strategies: ambs, " in done.stderr
 
@@ -121,7 +114,7 @@ def test_a_strategy_that_was_left_out_is_asked_for(search_files: Path) -> None:
 def test_what_is_refused_leaves_nothing(
     arguments: tuple[str, ...], code: int, sentence: str, search_files: Path
 ) -> None:
-    done = hpcsearch("hps", arguments[0], *FILES, *arguments[1:])
+    done = finished("hps", arguments[0], *FILES, *arguments[1:])
     assert done.returncode == code
     assert sentence in done.stderr
     assert "Traceback" not in done.stderr
@@ -134,27 +127,27 @@ def test_what_is_refused_leaves_nothing(
 def test_a_file_in_the_way_is_left_alone(name: str, search_files: Path) -> None:
     file = search_files / name
     file.write_text("mine")
-    done = hpcsearch("hps", "random", "--max-evals", "1", *FILES)
+    done = finished("hps", "random", "--max-evals", "1", *FILES)
     assert done.returncode == 2
     assert f"There is a file {file} already" in done.stderr
     assert file.read_text() == "mine"
     assert not (search_files / "workflows").exists()
     file.unlink()
     file.symlink_to(search_files / "problem.py")
-    assert hpcsearch("hps", "random", "--max-evals", "1", *FILES).returncode == 2
+    assert finished("hps", "random", "--max-evals", "1", *FILES).returncode == 2
     assert file.readlink() == search_files / "problem.py"
 
 
 def test_more_workers_than_cores_share_them(search_files: Path) -> None:
     workers = len(os.sched_getaffinity(0)) + 1
-    done = hpcsearch("hps", "random", "--num-workers", str(workers), "--max-evals", "2", *FILES)
+    done = finished("hps", "random", "--num-workers", str(workers), "--max-evals", "2", *FILES)
     assert done.returncode == 0, done.stderr
     assert f"{workers} workers share the {workers - 1} cores" in done.stdout
 
 
 def test_a_search_of_which_nothing_finishes(search_files: Path) -> None:
     (search_files / "model_run.py").write_text("def run(config): raise ValueError('it diverged')\n")
-    done = hpcsearch("hps", "random", "--max-evals", "2", *FILES)
+    done = finished("hps", "random", "--max-evals", "2", *FILES)
     assert done.returncode == 1
     assert "The first one said: ValueError: it diverged" in done.stderr
 
@@ -176,35 +169,37 @@ def test_the_search_ends_with_its_command_and_goes_on_with_resume(number: int, s
         assert (snapshot.allocations[0].standing, snapshot.ended) == (Standing.ENDED, 0)
     finally:
         (search_files / "slow").unlink()
-        hpcsearch("cancel", str(layout.root))
-    resumed = hpcsearch("resume", str(layout.root), "--wait")
+        finished("cancel", str(layout.root))
+    resumed = finished("resume", str(layout.root), "--wait")
     assert resumed.returncode == 0, resumed.stderr
     assert len(rows(search_files / "results.csv")) == 3
 
 
-def once_running(folder: Path) -> Layout:
-    layout = Layout(folder.absolute())
-    until_s = time.monotonic() + 60
-    while time.monotonic() < until_s:
-        if layout.database.exists() and take_snapshot(layout).running:
-            return layout
-        time.sleep(0.05)
-    raise AssertionError("no evaluation has begun")
+def test_an_interrupt_in_the_middle_of_a_look_keeps_nobody_from_recording(make_workflow: MakeWorkflow) -> None:
+    layout = make_workflow()
 
+    class Search:
+        """One whose driver records its end when it is told to end."""
 
-def on_a_terminal(*arguments: str, **variables: str) -> tuple[int, str]:
-    """The exit code of a command on a terminal, and what was shown there."""
-    main, end = pty.openpty()
-    with subprocess.Popen(command(*arguments), stdout=end, stderr=end, env={**os.environ, **variables}) as process:
-        os.close(end)
-        shown = b""
-        while True:
-            try:
-                shown += os.read(main, 65536)
-            except OSError:  # the other end is closed
-                break
-        os.close(main)
-    return process.returncode, shown.decode()
+        numbers = (1,)
+
+        def __init__(self) -> None:
+            self.layout = layout
+
+        def cancel(self, check: bool) -> None:
+            change(layout, state="ENDED", ended_at=time.time())
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    search: Any = Search()
+    event.listen(Engine, "after_execute", interrupt)
+    with pytest.raises(KeyboardInterrupt), ended_with_this_process(search):
+        try:
+            take_snapshot(layout)
+        finally:
+            event.remove(Engine, "after_execute", interrupt)
+    assert take_snapshot(layout).allocations[0].standing is Standing.ENDED
 
 
 @pytest.mark.parametrize(
@@ -235,7 +230,4 @@ def test_the_search_ends_with_its_terminal(search_files: Path) -> None:
         os.close(main)
         os.kill(searching.pid, signal.SIGHUP)
         searching.wait(timeout=60)
-    until_s = time.monotonic() + 60
-    while take_snapshot(layout).live:
-        assert time.monotonic() < until_s, "the search goes on without its terminal"
-        time.sleep(0.05)
+    await_end(layout)

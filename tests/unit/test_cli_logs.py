@@ -12,10 +12,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from cli_bed import hpcsearch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpcsearch.cli.main import INTERRUPTED, hpcsearch_command, run
+from hpcsearch.cli.main import INTERRUPTED
 from hpcsearch.monitor import follow
 from hpcsearch.monitor.follow import read_files, start_of_last_lines
 from hpcsearch.schedulers.processes import ProcessId
@@ -25,10 +26,6 @@ from hpcsearch.workflow import database, store
 from hpcsearch.workflow.layout import Layout
 
 MakeWorkflow = Callable[..., Layout]
-
-
-def hpcsearch(*arguments: str) -> int:
-    return run(hpcsearch_command, arguments, "hpcsearch")
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cli_bed import hpcsearch
 
-from hpcsearch.cli.main import hpcsearch_command, run
 from hpcsearch.monitor.view import COLUMNS
 from hpcsearch.schedulers import AllocationState, AllocationStatus
 from hpcsearch.sites import Site
@@ -22,10 +22,6 @@ from hpcsearch.workflow import database, store
 from hpcsearch.workflow.layout import Layout
 
 MakeWorkflow = Callable[..., Layout]
-
-
-def hpcsearch(*arguments: str) -> int:
-    return run(hpcsearch_command, arguments, "hpcsearch")
 
 
 @pytest.fixture

@@ -5,28 +5,16 @@ from __future__ import annotations
 import os
 import pty
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from cli_bed import change, command, hpcsearch
 
-from hpcsearch.cli.main import hpcsearch_command, run
-from hpcsearch.workflow import database, store
 from hpcsearch.workflow.layout import Layout
 
 MakeWorkflow = Callable[..., Layout]
-
-
-def hpcsearch(*arguments: str) -> int:
-    return run(hpcsearch_command, arguments, "hpcsearch")
-
-
-def change(layout: Layout, **values: object) -> None:
-    engine = database.writer(layout.database)
-    store.update_allocation(engine, 1, **values)
-    engine.dispose()
 
 
 @pytest.fixture
@@ -60,9 +48,10 @@ def test_without_a_terminal_it_wants_to_be_told(layout: Layout, capsys: pytest.C
 def test_at_a_terminal_it_asks(layout: Layout, answer: str, code: int, stays: bool) -> None:
     ours, theirs = pty.openpty()
     try:
-        command = [sys.executable, "-m", "hpcsearch.cli", "rm", str(layout.root)]
         os.write(ours, answer.encode())
-        done = subprocess.run(command, stdin=theirs, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command("rm", str(layout.root)), stdin=theirs, capture_output=True, text=True, check=False
+        )
     finally:
         os.close(ours)
         os.close(theirs)

@@ -9,15 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cli_bed import hpcsearch
 from workflow_bed import commit, ended, finish, new_database, started, take_lease
 
-from hpcsearch.cli.main import hpcsearch_command, run
 from hpcsearch.workflow import store
 from hpcsearch.workflow.layout import Layout
-
-
-def hpcsearch(*arguments: str) -> int:
-    return run(hpcsearch_command, arguments, "hpcsearch")
 
 
 @pytest.fixture

@@ -5,39 +5,25 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
-import pty
 import shutil
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cli_bed import change, finished, hpcsearch, on_a_terminal
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
-from hpcsearch.cli.main import hpcsearch_command, run
 from hpcsearch.monitor.view import COLUMNS
 from hpcsearch.schedulers import AllocationState, AllocationStatus
 from hpcsearch.sites.find import find_site
 from hpcsearch.sites.load import dump_site
-from hpcsearch.workflow import database, store
+from hpcsearch.workflow import database
 from hpcsearch.workflow.layout import Layout
 
 MakeWorkflow = Callable[..., Layout]
-
-
-def hpcsearch(*arguments: str) -> int:
-    return run(hpcsearch_command, arguments, "hpcsearch")
-
-
-def change(layout: Layout, **values: object) -> None:
-    engine = database.writer(layout.database)
-    store.update_allocation(engine, 1, **values)
-    engine.dispose()
 
 
 def values(layout: Layout, capsys: pytest.CaptureFixture[str]) -> Any:
@@ -211,28 +197,14 @@ def test_it_counts_in_the_database(
 
 @pytest.mark.parametrize(("variables", "bold"), [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)])
 def test_colour_is_for_terminals_that_want_it(
-    make_workflow: MakeWorkflow, variables: dict[str, str], bold: bool
+    make_workflow: MakeWorkflow, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], bold: bool
 ) -> None:
     layout = make_workflow()
     change(layout, state="ENDED")
-    command = [sys.executable, "-m", "hpcsearch.cli", "status", str(layout.root)]
-    kept = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR")}
-    environment = {**kept, "TERM": "xterm", **variables}
-    assert "\x1b" in on_a_terminal(command, environment) if bold else "\x1b" not in on_a_terminal(command, environment)
-    piped = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
-    assert "\x1b" not in piped.stdout
-
-
-def on_a_terminal(command: list[str], environment: dict[str, str]) -> str:
-    ours, theirs = pty.openpty()
-    with subprocess.Popen(command, stdout=theirs, stderr=theirs, env=environment) as process:
-        os.close(theirs)
-        seen = b""
-        try:
-            while block := os.read(ours, 65536):
-                seen += block
-        except OSError:  # how the end of a terminal is told
-            pass
-        os.close(ours)
-        assert process.wait() == 0, seen
-    return seen.decode()
+    for name in ("NO_COLOR", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {"TERM": "xterm", **variables}.items():
+        monkeypatch.setenv(name, value)
+    code, shown = on_a_terminal("status", str(layout.root))
+    assert code == 0 and ("\x1b" in shown) is bold, shown
+    assert "\x1b" not in finished("status", str(layout.root)).stdout

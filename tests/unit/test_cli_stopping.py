@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from cli_bed import finished
 
 from hpcsearch.allocation.plan import Plan
 from hpcsearch.submission.resume import _DEFAULTS
 from hpcsearch.submission.stopping import changed_stopper, located
 
 SUBMIT = ("submit", "hps", "w", "-p", "problem.py", "-r", "model_run.py", "-n", "1", "-t", "5", "-q", "local")
-
-
-def hpcsearch(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "hpcsearch.cli", *arguments], capture_output=True, text=True, timeout=100, check=False
-    )
 
 
 @pytest.mark.parametrize(
@@ -40,7 +33,7 @@ def hpcsearch(*arguments: str) -> subprocess.CompletedProcess[str]:
     ],
 )
 def test_what_cannot_be_meant_is_refused_in_words(search_files: Path, options: list[str], said: str) -> None:
-    done = hpcsearch(*SUBMIT, *options)
+    done = finished(*SUBMIT, *options)
     assert done.returncode in (2, 4) and said in done.stderr, done.stderr
     assert "Traceback" not in done.stderr
     assert not (search_files / "workflows" / "w").exists()
@@ -54,7 +47,7 @@ def test_what_was_asked_for_is_in_the_orders(search_files: Path) -> None:
         "    def ended(self, evaluation, finished):\n        pass\n"
     )
     own = ["--stopper", "rules.py:Rule", "--stopper-arg", "limit=2", "--stopper-metric", "loss:min"]
-    done = hpcsearch(*SUBMIT, "--max-evals", "1", *own, "--stopping", "ask", "--stop-margin", "3", "--wait")
+    done = finished(*SUBMIT, "--max-evals", "1", *own, "--stopping", "ask", "--stop-margin", "3", "--wait")
     assert done.returncode == 0, done.stderr
     plan = Plan.load(search_files / "workflows" / "w" / "allocations" / "1" / "plan.json")
     assert plan.stopper == f"{search_files / 'rules.py'}:Rule" and plan.stopper_arguments == {"limit": "2"}

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import csv
 import os
-import pty
 import signal
 import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cli_bed import command, end_all_searches, finished, on_a_terminal, once_running
 
 from hpcsearch.evaluation import State
 from hpcsearch.monitor.snapshot import take_snapshot
 from hpcsearch.workflow import open_workflow
-from hpcsearch.workflow.layout import Layout, list_layouts
 
 SUBMIT = (
     "submit hps poly -p problem.py -r model_run.py -n 1 -t 10 -q local -A none -j serial --search random "
@@ -25,27 +22,14 @@ SUBMIT = (
 ).split()
 
 
-def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "hpcsearch.cli", *arguments]
-
-
-def hpcsearch(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=60, check=False)
-
-
 @pytest.fixture(autouse=True)
 def nothing_left_running(search_files: Path) -> Iterator[None]:
     yield
-    for layout in list_layouts():
-        hpcsearch("cancel", layout.name)
-        until_s = time.monotonic() + 30
-        while take_snapshot(layout).live:
-            assert time.monotonic() < until_s, f"{layout.name} still runs"
-            time.sleep(0.05)
+    end_all_searches()
 
 
 def test_a_search_that_ends_as_it_should(search_files: Path) -> None:
-    done = hpcsearch(*SUBMIT)
+    done = finished(*SUBMIT)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("6 of 6 evaluations ended, best ") == 1
     assert "\x1b" not in done.stdout
@@ -57,17 +41,17 @@ def test_a_search_that_ends_as_it_should(search_files: Path) -> None:
     with (opened.directory / "results.csv").open(newline="") as file:
         assert len(list(csv.DictReader(file))) == 6
 
-    again = hpcsearch("resume", "poly", "--max-evals", "8", "--wait")
+    again = finished("resume", "poly", "--max-evals", "8", "--wait")
     assert again.returncode == 0, again.stderr
     assert open_workflow("poly").counts() == {State.FINISHED: 8}
-    refused = hpcsearch("resume", "poly")
+    refused = finished("resume", "poly")
     assert refused.returncode == 2
     assert "is done" in refused.stderr
 
 
 def test_a_search_of_which_nothing_finishes(search_files: Path) -> None:
     (search_files / "model_run.py").write_text("def run(config): raise ValueError('it diverged')\n")
-    done = hpcsearch(*SUBMIT)
+    done = finished(*SUBMIT)
     assert done.returncode == 1
     assert "None of the 6 evaluations of 'poly' has finished." in done.stderr
     assert "The first one said: ValueError: it diverged" in done.stderr
@@ -76,7 +60,7 @@ def test_a_search_of_which_nothing_finishes(search_files: Path) -> None:
 def test_a_driver_that_is_killed_for_good(search_files: Path) -> None:
     (search_files / "model_run.py").write_text("import time\ndef run(config): time.sleep(60); return 1.0\n")
     waiting = subprocess.Popen(command(*SUBMIT), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    layout = _once_running()
+    layout = once_running(Path("workflows", "poly"))
     script = int((take_snapshot(layout).allocations[0].scheduler_id or "").partition(".")[0])
     os.killpg(script, signal.SIGKILL)
     _, said = waiting.communicate(timeout=30)
@@ -90,7 +74,7 @@ def test_ctrl_c_leaves_the_search_running(search_files: Path) -> None:
     waiting = subprocess.Popen(
         command(*SUBMIT), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, process_group=0
     )
-    layout = _once_running()
+    layout = once_running(Path("workflows", "poly"))
     os.killpg(waiting.pid, signal.SIGINT)
     _, said = waiting.communicate(timeout=30)
     assert waiting.returncode == 130
@@ -99,28 +83,9 @@ def test_ctrl_c_leaves_the_search_running(search_files: Path) -> None:
     assert take_snapshot(layout).allocations[0].standing == "running"
 
 
-def _once_running() -> Layout:
-    until_s = time.monotonic() + 30
-    while time.monotonic() < until_s:
-        layout = Layout(Path("workflows", "poly").absolute())
-        if layout.database.exists() and take_snapshot(layout).running:
-            return layout
-        time.sleep(0.1)
-    raise AssertionError("no evaluation has begun")
-
-
 def test_on_a_terminal_there_is_a_bar(search_files: Path) -> None:
-    main, end = pty.openpty()
-    with subprocess.Popen(command(*SUBMIT), stdout=end, stderr=end) as process:
-        os.close(end)
-        shown = b""
-        while True:
-            try:
-                shown += os.read(main, 65536)
-            except OSError:  # the other end is closed
-                break
-        os.close(main)
-        assert process.wait() == 0, shown.decode()
-    assert b"\x1b[" in shown
-    assert "━".encode() in shown
-    assert b"6 of 6 evaluations ended, best " in shown
+    code, shown = on_a_terminal(*SUBMIT)
+    assert code == 0, shown
+    assert "\x1b[" in shown
+    assert "━" in shown
+    assert "6 of 6 evaluations ended, best " in shown

@@ -15,8 +15,9 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 import pytest
+from cli_bed import change, hpcsearch
 
-from hpcsearch.cli.main import INTERRUPTED, hpcsearch_command, run
+from hpcsearch.cli.main import INTERRUPTED
 from hpcsearch.monitor import cancelling, repeat, watch
 from hpcsearch.monitor.allocations import Standing
 from hpcsearch.schedulers import AllocationState, AllocationStatus, query_cache
@@ -27,16 +28,6 @@ from hpcsearch.workflow import database, store
 from hpcsearch.workflow.layout import Layout
 
 MakeWorkflow = Callable[..., Layout]
-
-
-def hpcsearch(*arguments: str) -> int:
-    return run(hpcsearch_command, arguments, "hpcsearch")
-
-
-def change(layout: Layout, **values: object) -> None:
-    engine = database.writer(layout.database)
-    store.update_allocation(engine, 1, **values)
-    engine.dispose()
 
 
 @pytest.fixture

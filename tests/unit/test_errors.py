@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from cli_bed import hpcsearch
 
 from hpcsearch import errors
-from hpcsearch.cli.main import INTERRUPTED, hpcsearch_command, run
+from hpcsearch.cli.main import INTERRUPTED
 from hpcsearch.errors import HpcsearchError
 from hpcsearch.workflow import database, store
 from hpcsearch.workflow.layout import Layout
@@ -34,10 +35,6 @@ def test_every_code_has_one_row() -> None:
     codes = [int(code) for code, _ in _ROW.findall(PAGE.read_text(encoding="utf-8"))]
     assert codes == sorted(set(codes))
     assert {0, INTERRUPTED} <= set(codes)
-
-
-def hpcsearch(*arguments: str) -> int:
-    return run(hpcsearch_command, arguments, "hpcsearch")
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from cli_bed import change
 from sqlalchemy import insert
 
 from hpcsearch import schedulers
@@ -22,7 +23,7 @@ from hpcsearch.schedulers import AllocationState, AllocationStatus, EndCause
 from hpcsearch.schedulers.slurm_words import status_of
 from hpcsearch.sites.find import find_site
 from hpcsearch.sites.load import dump_site
-from hpcsearch.workflow import database, schema, store
+from hpcsearch.workflow import database, schema
 from hpcsearch.workflow.layout import Layout
 
 MakeWorkflow = Callable[..., Layout]
@@ -35,12 +36,6 @@ def add(layout: Layout, table: str, *rows: dict[str, Any]) -> None:
     with engine.begin() as connection:
         for row in rows:
             connection.execute(insert(schema.metadata.tables[table]).values(row))
-    engine.dispose()
-
-
-def change(layout: Layout, number: int = 1, **values: Any) -> None:
-    engine = database.writer(layout.database)
-    store.update_allocation(engine, number, **values)
     engine.dispose()
 
 

@@ -12,10 +12,10 @@ import venv
 from pathlib import Path
 
 import pytest
+from cli_bed import hpcsearch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from hpcsearch.cli.main import hpcsearch_command, run
 from hpcsearch.errors import UsageError
 from hpcsearch.project import Project, find_problem, find_project, new_problem, start_project
 from hpcsearch.project.names import check_package_name
@@ -30,10 +30,6 @@ train_y shape: (8000, 1)
 valid_X shape: (2000, 10)
 valid_y shape: (2000, 1)
 """
-
-
-def hpcsearch(*arguments: str) -> int:
-    return run(hpcsearch_command, arguments, "hpcsearch")
 
 
 def tree(folder: Path) -> list[str]:
