@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from allocation_bed import check_chain
 from pbs_cluster import PbsCluster, wait_for
 
 from hpcsearch.cli.main import hpcsearch_command, run
@@ -96,21 +97,7 @@ def test_a_chain_follows_and_is_cancelled_as_a_whole(capsys: pytest.CaptureFixtu
     assert f"allocations 2 ({second}), 3 ({third})." in capsys.readouterr().out
     assert jobs()[second]["depend"] == f"afterany:{first}@pbshead"
     assert jobs()[third]["depend"] == f"afterany:{second}@pbshead"
-    wait_for(lambda: snapshot().running > 0)
-    seen = snapshot()
-    assert [one.standing for one in seen.allocations] == ["running", "queued", "queued"]
-    assert seen.allocations[1].reason == "It waits for an earlier allocation to end."
-    assert 0 < (seen.allocations[0].time_left_s or 0) <= 600
-    capsys.readouterr()
-    assert hpcsearch("resume", "poly") == 2
-    assert "still running" in capsys.readouterr().err
-    assert hpcsearch("cancel", "poly") == 0
-    told = capsys.readouterr().out.splitlines()
-    assert [line.split()[1] for line in told] == ["3", "2", "1"]
-    wait_for(lambda: not jobs() and not snapshot().live)
-    ended = snapshot().allocations
-    assert [one.started_at is None for one in ended] == [False, True, True], "none took the turn of another"
-    assert [one.standing for one in ended[1:]] == ["cancelled", "cancelled"]
+    check_chain(snapshot, hpcsearch, wait_for, lambda: not jobs(), capsys)
 
 
 def test_a_chain_that_is_refused_in_the_middle_leaves_nothing(

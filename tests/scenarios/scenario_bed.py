@@ -16,7 +16,7 @@ import sys
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,6 +44,21 @@ from hpcsearch import HpProblem
 Problem = HpProblem()
 Problem.add_hyperparameter((0.0, 10.0), "x")
 Problem.add_hyperparameter((1, 1000), "n")
+"""
+
+
+def failing_problem(kinds: Collection[str], good: int) -> str:
+    """A problem of evaluations that each fail in another way, ``what``, and then of so many that do not."""
+    return f"""\
+from hpcsearch import HpProblem
+
+Problem = HpProblem()
+Problem.add_hyperparameter({["good", *kinds]!r}, "what")
+Problem.add_hyperparameter(list(range({good})), "turn")
+for what in {list(kinds)!r}:
+    Problem.add_starting_point(what=what, turn=0)
+for turn in range({good}):
+    Problem.add_starting_point(what="good", turn=turn)
 """
 
 

@@ -9,7 +9,7 @@ from collections import defaultdict
 from pathlib import Path
 
 import pytest
-from scenario_bed import Bed, processes_of, until
+from scenario_bed import Bed, failing_problem, processes_of, until
 
 from hpcsearch.evaluation import State
 from hpcsearch.monitor.snapshot import take_snapshot
@@ -63,24 +63,12 @@ def run(config):
     return {"objective": float(config["turn"]), "note": {"turn": config["turn"], "loss": [0.5, None]}}
 """
 
-FAILING_PROBLEM = f"""\
-from hpcsearch import HpProblem
-
-Problem = HpProblem()
-Problem.add_hyperparameter({["good", *FAILURES]!r}, "what")
-Problem.add_hyperparameter(list(range(8)), "turn")
-for what in {list(FAILURES)!r}:
-    Problem.add_starting_point(what=what, turn=0)
-for turn in range(8):
-    Problem.add_starting_point(what="good", turn=turn)
-"""
-
 
 @pytest.mark.beds("local", "slurm", "local-mpi")
 def test_failures_are_told_apart_and_harm_nothing_else(bed: Bed) -> None:
     bed.nodes = 1
     total = len(FAILURES) + 8
-    search = bed.submit(FAILING, "--max-evals", total, "--search", "random", problem=FAILING_PROBLEM)
+    search = bed.submit(FAILING, "--max-evals", total, "--search", "random", problem=failing_problem(FAILURES, 8))
     by_kind = defaultdict(list)
     for record in search.check(total):
         by_kind[record.config["what"]].append(record)

@@ -9,7 +9,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from scenario_bed import Bed, ClusterBed, processes_of, until
+from scenario_bed import Bed, ClusterBed, failing_problem, processes_of, until
 from slurm_bed import SlurmBed, SlurmMpiBed
 
 from hpcsearch.evaluation import State
@@ -125,24 +125,12 @@ def run(config, comm):
     return comm.allreduce(float(config["turn"])) / comm.size
 """
 
-FAILING_PROBLEM = f"""\
-from hpcsearch import HpProblem
-
-Problem = HpProblem()
-Problem.add_hyperparameter({["good", *FAILURES]!r}, "what")
-Problem.add_hyperparameter(list(range(3)), "turn")
-for what in {list(FAILURES)!r}:
-    Problem.add_starting_point(what=what, turn=0)
-for turn in range(3):
-    Problem.add_starting_point(what="good", turn=turn)
-"""
-
 
 @pytest.mark.beds("local-mpi", "slurm-mpi")
 def test_a_rank_that_fails_ends_its_evaluation_and_no_other(bed: Bed) -> None:
     total = len(FAILURES) + 3
     options = ["--ranks-per-node", 2, "--max-evals", total, "--eval-timeout", 8, "--search", "random"]
-    search = bed.submit(FAILING, *options, problem=FAILING_PROBLEM, slots=1)
+    search = bed.submit(FAILING, *options, problem=failing_problem(FAILURES, 3), slots=1)
     for record in search.check(total):
         what = record.config["what"]
         if what == "good":

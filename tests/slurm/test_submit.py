@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from allocation_bed import check_chain
 
 from hpcsearch.cli.main import hpcsearch_command, run
 from hpcsearch.monitor.snapshot import Snapshot, take_snapshot
@@ -169,22 +170,7 @@ def test_a_chain_follows_and_is_cancelled_as_a_whole(
     for number in (1, 2, 3):
         assert layout().plan(number).exists()
         assert (layout().allocation(number) / "job.sh").exists()
-    wait_until(lambda: snapshot().running > 0)
-    seen = snapshot()
-    assert [one.standing for one in seen.allocations] == ["running", "queued", "queued"]
-    assert seen.allocations[1].reason == "It waits for an earlier allocation to end."
-    assert 0 < (seen.allocations[0].time_left_s or 0) <= 600
-    capsys.readouterr()
-    assert hpcsearch("resume", "poly") == 2
-    assert "still running" in capsys.readouterr().err
-    assert hpcsearch("cancel", "poly") == 0
-    told = capsys.readouterr().out.splitlines()
-    assert [line.split()[1] for line in told] == ["3", "2", "1"]
-    wait_until(lambda: not jobs() & {first, second, third})
-    wait_until(lambda: not snapshot().live)
-    ended = snapshot().allocations
-    assert [one.started_at is None for one in ended] == [False, True, True], "none took the turn of another"
-    assert [one.standing for one in ended[1:]] == ["cancelled", "cancelled"]
+    check_chain(snapshot, hpcsearch, wait_until, lambda: not jobs() & {first, second, third}, capsys)
 
 
 @pytest.fixture
