@@ -112,14 +112,15 @@ class Pretended:
         return spent / (self.workers * (until_s - since_s))
 
 
-def created(evaluations: int, search: str, dimensions: int) -> Layout:
-    """A workflow as submit leaves it, whose allocation nobody has started."""
+def created(workers: int, evaluations: int, search: str, dimensions: int) -> Layout:
+    """A workflow as submit leaves it for so many slots, whose allocation nobody has started."""
     Path("problem.py").write_text(PROBLEM.format(dimensions=dimensions))
     api._start = lambda *_: ()  # type: ignore[assignment]
     api.announce = lambda *_: None
     submitted = hpcsearch.submit(
-        "many", "problem.py", "run.py:nap", root="workflows", search=search, max_evals=evaluations, walltime_s=36_000
-    )
+        "many", "problem.py", "run.py:nap", root="workflows", search=search, max_evals=evaluations, walltime_s=36_000,
+        evals_per_node=workers, bind=False,
+    )  # fmt: skip
     return submitted.layout
 
 
@@ -140,7 +141,7 @@ def main() -> None:
     Pretended.workers, Pretended.seconds = chosen.workers, chosen.seconds
     evaluations = round(chosen.workers * chosen.rounds)
     with workspace():
-        layout = created(evaluations, chosen.search, chosen.dimensions)
+        layout = created(chosen.workers, evaluations, chosen.search, chosen.dimensions)
         drivers.Executors = Pretended  # type: ignore[misc, assignment]
         before_s, began_s = cpu_s(resource.RUSAGE_SELF), time.monotonic()
         outcome = drivers.Driver(Plan.load(layout.allocation(1) / "plan.json")).run()
