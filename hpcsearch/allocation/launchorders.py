@@ -66,27 +66,29 @@ def orders_of(
         shares=rank_shares(placement, shares, needs),
         configuration=evaluation.configuration,
         directory=directory,
-        ranks={
-            "id": evaluation.id,
-            "attempt": evaluation.attempt,
-            "slot": placement.slot,
-            "directory": directory,
-            "run": plan.run,
-            "names": list(plan.names),
-            "cwd": plan.cwd,
-            "time_left_s": time_left_s,
-            "timeout_s": plan.eval_timeout_s,
-            "gpu_variable": plan.gpu_variable,
-            "flag": flag_of(mark),
-            "stop_raises": plan.stopping == "raise",
-            "stop_margin_s": plan.stop_margin_s,
-        },
+        ranks=_ranks(plan, evaluation, placement, directory) | {"time_left_s": time_left_s, "flag": flag_of(mark)},
         variables=_schedulers_variables(os.environ),
         timeout_s=min(timeouts, default=None),
         log=f"{directory}/log",
         output_limit_bytes=plan.output_limit_bytes,
         program=None if command is None else _program(plan, command, evaluation, directory),
     )
+
+
+def _ranks(plan: Plan, evaluation: Evaluation, placement: Placement, directory: str) -> dict[str, Any]:
+    return {
+        "id": evaluation.id,
+        "attempt": evaluation.attempt,
+        "slot": placement.slot,
+        "directory": directory,
+        "run": plan.run,
+        "names": list(plan.names),
+        "cwd": plan.cwd,
+        "timeout_s": plan.eval_timeout_s,
+        "gpu_variable": plan.gpu_variable,
+        "stop_raises": plan.stopping == "raise",
+        "stop_margin_s": plan.stop_margin_s,
+    }
 
 
 def _program(plan: Plan, command: Command, evaluation: Evaluation, directory: str) -> dict[str, Any]:
