@@ -10,7 +10,6 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import click
 
@@ -23,6 +22,8 @@ from hpcsearch.monitor.watch import Ears
 from hpcsearch.schedulers.result import read_exit_status
 from hpcsearch.submission.api import Submitted
 from hpcsearch.submission.notebook import Bar, Shown, in_notebook
+from hpcsearch.workflow import lease
+from hpcsearch.workflow.database import reading
 from hpcsearch.workflow.layout import Layout
 from hpcsearch.workflow.workflow import open_workflow
 
@@ -30,8 +31,9 @@ from hpcsearch.workflow.workflow import open_workflow
 _LOOK_S = 0.25
 _LINE_S = 5.0
 
-#: How long the job script may take to write down its driver's exit code after the driver has recorded its end.
-_EXIT_STATUS_S = 10.0
+#: How long the job script may take to write down its driver's exit code after the driver has given its lease back; and
+#: how long the driver may take for that after it has recorded its end: it writes the file of arrays meanwhile.
+_EXIT_STATUS_S, _LAST_FILES_S = 10.0, 120.0
 
 Show = Callable[[Snapshot], None]
 
@@ -129,7 +131,7 @@ def _judge(submitted: Submitted, snapshot: Snapshot) -> None:
     allocation = ([one for one in allocations if one.started_at is not None] or allocations)[-1]
     folder = submitted.layout.allocation(allocation.number)
     silent = allocation.standing in (Standing.DIED, Standing.CANCELLED)
-    status = read_exit_status(folder) if silent else _exit_status(folder)
+    status = read_exit_status(folder) if silent else _exit_status(submitted.layout, allocation.number)
     if status != 0:
         how = f"with exit code {status}" if status else "without a word"
         raise AllocationError(
@@ -146,13 +148,23 @@ def _judge(submitted: Submitted, snapshot: Snapshot) -> None:
         )
 
 
-def _exit_status(folder: Path) -> int | None:
-    until_s = time.monotonic() + _EXIT_STATUS_S
+def _exit_status(layout: Layout, allocation: int) -> int | None:
+    began_s = held_s = time.monotonic()
     while True:
-        status = read_exit_status(folder)
-        if status is not None or time.monotonic() > until_s:
+        status = read_exit_status(layout.allocation(allocation))
+        now_s = time.monotonic()
+        if now_s - began_s < _LAST_FILES_S and _holds(layout, allocation):
+            held_s = now_s
+        if status is not None or now_s - held_s > _EXIT_STATUS_S:
             return status
-        time.sleep(0.02)
+        time.sleep(0.05)
+
+
+def _holds(layout: Layout, allocation: int) -> bool:
+    """Whether an allocation's driver has the workflow's lease still."""
+    with reading(layout.database) as connection:
+        holder = lease.holder(connection)
+    return holder.token is not None and holder.allocation == allocation
 
 
 def _line(snapshot: Snapshot) -> str:

@@ -6,15 +6,24 @@ import csv
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
-from cli_bed import command, end_all_searches, finished, on_a_terminal, once_running
+from cli_bed import LIMIT_S, change, command, end_all_searches, finished, on_a_terminal, once_running
+from workflow_bed import take_lease
 
+from hpcsearch.errors import AllocationError
 from hpcsearch.evaluation import State
 from hpcsearch.monitor.snapshot import take_snapshot
-from hpcsearch.workflow import open_workflow
+from hpcsearch.submission import waiting
+from hpcsearch.workflow import database, open_workflow
+from hpcsearch.workflow.layout import Layout
+
+MakeWorkflow = Callable[..., Layout]
 
 SUBMIT = (
     "submit hps poly -p problem.py -r model_run.py -n 1 -t 10 -q local -A none -j serial --search random "
@@ -63,7 +72,7 @@ def test_a_driver_that_is_killed_for_good(search_files: Path) -> None:
     layout = once_running(Path("workflows", "poly"))
     script = int((take_snapshot(layout).allocations[0].scheduler_id or "").partition(".")[0])
     os.killpg(script, signal.SIGKILL)
-    _, said = waiting.communicate(timeout=30)
+    _, said = waiting.communicate(timeout=LIMIT_S)
     assert waiting.returncode == 9
     assert "Allocation 1 of 'poly' ended without a word" in said
     assert "hpcsearch resume poly" in said
@@ -76,7 +85,7 @@ def test_ctrl_c_leaves_the_search_running(search_files: Path) -> None:
     )
     layout = once_running(Path("workflows", "poly"))
     os.killpg(waiting.pid, signal.SIGINT)
-    _, said = waiting.communicate(timeout=30)
+    _, said = waiting.communicate(timeout=LIMIT_S)
     assert waiting.returncode == 130
     assert "The search goes on" in said
     assert "Traceback" not in said
@@ -89,3 +98,27 @@ def test_on_a_terminal_there_is_a_bar(search_files: Path) -> None:
     assert "\x1b[" in shown
     assert "━" in shown
     assert "6 of 6 evaluations ended, best " in shown
+
+
+@pytest.mark.parametrize("held", [True, False])
+def test_a_driver_that_still_writes_its_last_files_is_waited_for(
+    make_workflow: MakeWorkflow, monkeypatch: pytest.MonkeyPatch, held: bool
+) -> None:
+    """It has recorded its end, and holds the lease; without that, nobody is left to tell how it ended."""
+    layout = make_workflow(objectives=(0.5,))
+    change(layout, state="ENDED", started_at=1.0, ended_at=2.0, outcome="done")
+    file = layout.allocation(1) / "exit_status"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    monkeypatch.setattr(waiting, "_EXIT_STATUS_S", 0.2)
+    search: Any = SimpleNamespace(layout=layout, numbers=(1,))
+    if not held:
+        with pytest.raises(AllocationError, match="ended without a word"):
+            waiting.see_through(search)
+        return
+    engine = database.writer(layout.database)
+    take_lease(engine)
+    engine.dispose()
+    writer = threading.Timer(1.0, lambda: file.write_text("0\n"))
+    writer.start()
+    assert waiting.see_through(search) == 0
+    writer.join()
