@@ -107,6 +107,17 @@ class AmbsSearch:
             self._history.note(results)  # the next model, which a result is the occasion for, rests on this, too
 
     @property
+    def fitted(self) -> bool:
+        """Whether there is a model yet."""
+        return self._learned is not None
+
+    @property
+    def learned(self) -> Learned:
+        """The last model."""
+        assert self._learned is not None
+        return self._learned
+
+    @property
     def stale(self) -> bool:
         """Whether so much has been told since the last model that it is time for another."""
         known = 0 if self._learned is None else self._learned.told
@@ -129,17 +140,12 @@ class AmbsSearch:
             self._learned = learned
 
     def proposals(self, n: int, rng: np.random.Generator) -> list[Configuration]:
-        """Up to ``n`` configurations by the last model, the best first; the design's where there is no model yet."""
-        learned = self._learned
-        if learned is None:
-            return self._next_design(n)
-        return self._setting.encoding.decode(self._ranked(learned, n, self._choice, 0, rng))
+        """Up to ``n`` configurations by the last model, the best first."""
+        return self._setting.encoding.decode(self._ranked(self.learned, n, self._choice, 0, rng))
 
     def hasty_proposals(self, n: int, rng: np.random.Generator) -> list[Configuration]:
         """As :meth:`proposals`, within a few milliseconds: few are ranked, the others are candidates as they come."""
-        learned, encoding = self._learned, self._setting.encoding
-        if learned is None:
-            return self._next_design(n)
+        learned, encoding = self.learned, self._setting.encoding
         ranked = self._ranked(learned, min(n, _HASTY_RANKED), self._hasty_choice, _HASTY_PENDING, rng)
         others = candidates(encoding, learned.best, np.ones(len(encoding.columns)), n - len(ranked), rng)
         return encoding.decode(np.concatenate([ranked, others]))
@@ -200,16 +206,28 @@ class Background:
         self._error: Exception | None = None
 
     def ask(self, n: int) -> list[Configuration]:
-        if self._error is not None:
-            error, self._error = self._error, None
-            raise error
+        self._complain()
         self._demand += n
+        if not self._search.fitted:  # this once it is worth the wait: a resumed search may be asked for thousands
+            self.wake()
+            self.join()
+            self._complain()
         ready = self._ready
         taken = [ready.popleft() for _ in range(min(n, len(ready)))]
         if len(taken) < n:
             taken += self._search.hasty_proposals(n - len(taken), self._search.thread_random())
         self.wake()
         return taken
+
+    def join(self) -> None:
+        """Waits for the end of the round that is under way."""
+        if self._thread is not None:
+            self._thread.join()
+
+    def _complain(self) -> None:
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
 
     def wake(self) -> None:
         """Starts a round if there is something to do and none under way."""

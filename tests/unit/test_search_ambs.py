@@ -305,3 +305,11 @@ def test_what_fails_in_the_background_comes_out_of_the_next_ask(monkeypatch: pyt
     search.strategy._background._thread.join()  # type: ignore[attr-defined]
     with pytest.raises(ZeroDivisionError, match="no fit"):
         search.ask(1)
+
+
+def test_a_resumed_search_rests_its_first_proposals_on_what_is_known() -> None:
+    search = create("ambs", plane(2), seed=0, background=True)
+    search.tell([(configuration, bowl(configuration)) for configuration in create("random", plane(2), seed=1).ask(60)])
+    asked = search.ask(12)
+    assert len(asked) == 12
+    assert sum(bowl(configuration) > -0.02 for configuration in asked) >= 6  # of random ones a twentieth are
