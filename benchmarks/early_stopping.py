@@ -5,10 +5,11 @@ evaluation's own); nothing waits. The search is finished when an evaluation that
 best that is known; what was stopped does not count. The time until then, as a share of the time without stopping.
 
     python benchmarks/early_stopping.py [RULE ...] [--searches random ambs] [--workers 8] [--seeds 10] [--share 0.95]
-        [--only PROBLEM,...]
+        [--gap] [--reported] [--only PROBLEM,...]
 
 A rule is ``asha`` or ``median``, with arguments after a colon: ``asha:eta=4,first=1``. ``--gap`` asks instead for that
-share of the way from the median configuration to the best.
+share of the way from the median configuration to the best. ``--reported`` takes a target as reached by the first report
+that comes to it, as where run functions keep the best checkpoint, and not by an evaluation that has come to its end.
 """
 
 from __future__ import annotations
@@ -59,8 +60,10 @@ def arguments_of(text: str) -> tuple[str, dict[str, str]]:
     return name, dict(pair.split("=") for pair in rest.split(",") if pair)
 
 
-def simulate(found: Curves, search_name: str, rule_name: str, target: float, workers: int, seed: int) -> Outcome:
-    """Runs one search until an evaluation that finished has reached the target."""
+def simulate(
+    found: Curves, search_name: str, rule_name: str, target: float, workers: int, seed: int, reported: bool = False
+) -> Outcome:
+    """Runs one search until an evaluation that finished, or with ``reported`` any report, has reached the target."""
     name, arguments = arguments_of(search_name)
     search = create(name, problem_of(found), seed=seed, **arguments)
     kind, settings = arguments_of(rule_name)
@@ -79,6 +82,8 @@ def simulate(found: Curves, search_name: str, rule_name: str, target: float, wor
             return Outcome(EPOCHS * len(found.of) / workers, begun, reached=False)
         now, number, epochs, epoch, configuration = heapq.heappop(running)
         score = found.of[tuple(configuration[name] for name in found.values)].scores[epochs - 1]
+        if reported and score >= target:
+            return Outcome(now, begun)
         if rule is not None and epochs < EPOCHS and rule.tell(number, float(epochs), score):
             rule.ended(number, False)
             search.tell_stopped([(configuration, score)])
@@ -111,7 +116,7 @@ def measure(chosen: argparse.Namespace) -> None:
         for problem, rule, seed in itertools.product(problems, [NOTHING, *chosen.rules], range(chosen.seeds)):
             found = curves(problem)
             outcomes[problem, rule].append(
-                simulate(found, search, rule, target_of(found, chosen), chosen.workers, seed)
+                simulate(found, search, rule, target_of(found, chosen), chosen.workers, seed, chosen.reported)
             )
         report(f"{search}, {chosen.workers} workers, {chosen.seeds} seeds", problems, chosen.rules, outcomes)
 
@@ -153,6 +158,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--share", type=float, default=0.95)
     parser.add_argument("--gap", action="store_true")
+    parser.add_argument("--reported", action="store_true")
     parser.add_argument("--only", help="problems, with commas between")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
