@@ -1,6 +1,6 @@
 """Peers as strategies: ``peers.py:Cbo`` is DeepHyper's centralised Bayesian optimisation, ``peers.py:Smac`` is SMAC3's.
 
-Each needs an environment that has the peer, hpcsearch and scikit-learn. (Optuna's samplers are strategies of hpcsearch.)
+Each needs an environment that has the peer, hpcsearch and scikit-learn; samplers of Optuna are strategies already.
 """
 
 from __future__ import annotations
@@ -131,12 +131,12 @@ class Smac:
                 seed=int(self._setting.random.integers(2**31)),
                 output_directory=tempfile.mkdtemp(),
             )
-            self._facade = Facade(
-                scenario, lambda config, seed=0: 0.0, logging_level=False, overwrite=True
-            )
+            self._facade = Facade(scenario, lambda config, seed=0: 0.0, logging_level=False, overwrite=True)
         return self._facade
 
 
 def _nothing(value: Any) -> bool:
     """Whether CBO says by this that a hyperparameter is inactive."""
-    return value is None or (isinstance(value, float) and math.isnan(value)) or (isinstance(value, str) and value == "NA")
+    return (
+        value is None or (isinstance(value, float) and math.isnan(value)) or (isinstance(value, str) and value == "NA")
+    )

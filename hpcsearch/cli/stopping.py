@@ -67,7 +67,7 @@ def stopping(new: bool) -> Callable[[Command], Command]:
             multiple=True,
             callback=arguments,
             metavar="NAME=VALUE",
-            help="A setting of the stopping rule; may be repeated. For asha: eta=4, first=2.",
+            help="A setting of the stopping rule; may be repeated. For asha: eta=2, first=2.",
         )(command)
 
     return decorate

@@ -17,17 +17,18 @@ class AshaStopper:
     Massively Parallel Hyperparameter Tuning, MLSys 2020, section 3.2): nothing is ever paused, so an evaluation that
     goes on needs no checkpoint, and a decision never waits for others.
 
-    By default it begins at step 2: over recorded curves of networks and kernel machines a first rung at step 1 lost the
-    best configurations now and then, which start slowly.
+    By default it is gentle, and begins at step 2. Over recorded curves of networks and kernel machines rungs that let
+    one of two go on took as little time as those of one of four; these, and a first rung at step 1, now and then lost
+    the best configurations, which start slowly.
 
     Args:
         eta: of so many evaluations one goes on at each rung.
         first: the step of the first rung.
     """
 
-    def __init__(self, eta: float = 4.0, first: float = 2.0) -> None:
+    def __init__(self, eta: float = 2.0, first: float = 2.0) -> None:
         if not eta >= 1.5:
-            raise SearchError(f"eta={eta:g} would stop next to nothing.", "Give 1.5 or more; 3 or 4 are usual.")
+            raise SearchError(f"eta={eta:g} would stop next to nothing.", "Give 1.5 or more; 2 to 4 are usual.")
         if not first > 0:
             raise SearchError(f"first={first:g} is no step at which asha could judge.", "Give a number above 0.")
         self._eta = eta
