@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,7 @@ from hpcsearch.search.columns import Array
 from hpcsearch.search.encoding import Encoding, Mask
 from hpcsearch.search.gp import Prediction
 from hpcsearch.search.model import Learned
+from hpcsearch.search.niche import Niche, draw_niche
 
 #: So many are chosen among the same candidates.
 _AT_ONCE = 64
@@ -33,10 +34,12 @@ _IMPROVING = 0.5
 #: a search that goes on improving the last digits of a local optimum looks elsewhere, too.
 _LEAST_GAIN = (-5.0, 0.0)
 
-#: How often a proposal has to differ from the best known one in a hyperparameter drawn at random: searches that are
-#: caught near a local optimum get out by this; and by how much on a range.
+#: How often a proposal has to be in a niche; one is drawn for so many proposals at once.
 _AWAY = 0.15
-_AWAY_BY = 0.15
+_PER_NICHE = 16
+
+#: Local candidates lie around this many of the best rows, and around the best one of each niche.
+CENTRES = 4
 
 #: What a success is worth in standard deviations of the model of successes: how sharp the border of failures is.
 _SHARPNESS = 0.03
@@ -75,8 +78,10 @@ def propose(
     found = [pending[:0]]
     while n > 0:
         most = min(n, _AT_ONCE)
-        field = _field(learned, encoding, pending[-_PENDING:], unknown, choice, most, rng)
-        chosen = field.rows[_choose(field, learned, encoding, most, choice.kappa, rng)]
+        drawn = [draw_niche(encoding, learned, rng) for _ in range(1 + (most - 1) // _PER_NICHE)]
+        niches = [niche for niche in drawn if niche is not None]
+        field = _field(learned, encoding, niches, pending[-_PENDING:], unknown, choice, most, rng)
+        chosen = field.rows[_choose(field, learned, encoding, niches, most, choice.kappa, rng)]
         if not len(chosen):
             break
         found.append(chosen)
@@ -97,6 +102,7 @@ class _Field:
 def _field(
     learned: Learned,
     encoding: Encoding,
+    niches: Sequence[Niche],
     pending: Array,
     unknown: Callable[[Array], Mask],
     choice: Choice,
@@ -106,7 +112,8 @@ def _field(
     """Rows from everywhere and near the best known ones, and more of them near the most promising of these."""
     steps = _steps(learned, encoding)
     more = int(_REFINED * choice.size)
-    rows = candidates(encoding, learned.best, steps, choice.size - more, rng) if choice.whole is None else choice.whole
+    centres = np.concatenate([learned.best[:CENTRES], *(niche.found for niche in niches)])
+    rows = candidates(encoding, centres, steps, choice.size - more, rng) if choice.whole is None else choice.whole
     rows = rows[unknown(rows)]
     features = learned.features(encoding, rows)
     success = _log_success(learned, features)
@@ -116,8 +123,7 @@ def _field(
     prediction = under_way.predict(features, room)
     if choice.whole is not None or not len(rows) or not encoding.columns:
         return _Field(rows, success, prediction)
-    best = float(learned.objective.smoothed.max())
-    worth = success + log_expected_improvement(prediction.mean, prediction.spread, best)
+    worth = success + log_expected_improvement(prediction.mean, prediction.spread, float(learned.worth[0]))
     centres = rows[np.argsort(-worth, kind="stable")[:_PROMISING]]
     close = near(encoding, centres, _NARROWED * steps, more, rng)
     close = close[unknown(np.concatenate([rows, close]))[len(rows) :]]
@@ -130,17 +136,24 @@ def _field(
 
 
 def _choose(
-    field: _Field, learned: Learned, encoding: Encoding, n: int, kappa: float, rng: np.random.Generator
+    field: _Field,
+    learned: Learned,
+    encoding: Encoding,
+    niches: Sequence[Niche],
+    n: int,
+    kappa: float,
+    rng: np.random.Generator,
 ) -> list[int]:
     prediction = field.prediction
-    best = float(learned.objective.smoothed.max()) if learned.objective is not None else 0.0
     free = np.ones(len(field.rows), dtype=np.bool_)
     order: list[int] = []
     while len(order) < min(n, len(free)):
+        niche = niches[int(rng.integers(len(niches)))] if niches and rng.random() < _AWAY else None
         worth = field.success
         if prediction is not None:
+            best = float(learned.worth[0]) if niche is None else niche.worth
             worth = worth + _log_worth(prediction, best, learned.floor, kappa, rng)
-        allowed = free & _away(encoding, field.rows, learned.best, rng) if rng.random() < _AWAY else free
+        allowed = free if niche is None else free & niche.holds(encoding, field.rows)
         chosen = int(np.argmax(np.where(allowed if allowed.any() else free, worth, -np.inf)))
         order.append(chosen)
         free[chosen] = False
@@ -175,19 +188,6 @@ def _log_success(learned: Learned, features: Array) -> Array:
         return np.zeros(len(features))
     prediction = learned.success.predict(features, features[:0])
     return np.asarray(log_ndtr(prediction.mean / np.sqrt(prediction.spread**2 + _SHARPNESS**2)))
-
-
-def _away(encoding: Encoding, rows: Array, best: Array, rng: np.random.Generator) -> Mask:
-    """Which rows are far from the best one in a hyperparameter drawn at random."""
-    if not len(best):
-        return np.ones(len(rows), dtype=np.bool_)
-    which = [i for i, column in enumerate(encoding.columns) if column.size > 1 and not np.isnan(best[0, i])]
-    if not which:
-        return np.ones(len(rows), dtype=np.bool_)
-    index = int(rng.choice(which))
-    column = encoding.columns[index]
-    gap = np.abs(column.features(rows[:, index]) - column.features(best[:1, index])).max(axis=1)
-    return np.asarray(gap >= _AWAY_BY)
 
 
 def _steps(learned: Learned, encoding: Encoding) -> Array:

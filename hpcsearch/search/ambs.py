@@ -14,7 +14,7 @@ from threadpoolctl import ThreadpoolController
 
 from hpcsearch.errors import SearchError
 from hpcsearch.evaluation import Configuration
-from hpcsearch.search.acquisition import Choice, propose
+from hpcsearch.search.acquisition import CENTRES, Choice, propose
 from hpcsearch.search.base import Objectives, Outcome, Setting, SeveralOutcome
 from hpcsearch.search.candidates import candidates
 from hpcsearch.search.columns import Array
@@ -147,7 +147,7 @@ class AmbsSearch:
         """As :meth:`proposals`, within a few milliseconds: few are ranked, the others are candidates as they come."""
         learned, encoding = self.learned, self._setting.encoding
         ranked = self._ranked(learned, min(n, _HASTY_RANKED), self._hasty_choice, _HASTY_PENDING, rng)
-        others = candidates(encoding, learned.best, np.ones(len(encoding.columns)), n - len(ranked), rng)
+        others = candidates(encoding, learned.best[:CENTRES], np.ones(len(encoding.columns)), n - len(ranked), rng)
         return encoding.decode(np.concatenate([ranked, others]))
 
     def _ranked(self, learned: Learned, n: int, choice: Choice, newest: int, rng: np.random.Generator) -> Array:

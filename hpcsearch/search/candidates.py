@@ -9,22 +9,19 @@ import numpy as np
 from hpcsearch.search.columns import Array
 from hpcsearch.search.encoding import Encoding, Mask
 
-#: Local candidates lie around this many of the best rows.
-_CENTRES = 5
-
 #: Steps of local candidates as a share of the range, log-uniform between these.
 _SMALLEST_STEP, _LARGEST_STEP = 0.001, 0.5
 
 
-def candidates(encoding: Encoding, best: Array, steps: Array, n: int, rng: np.random.Generator) -> Array:
-    """About ``n`` legal rows: half drawn from the whole space, half moved away from ``best`` (the best first).
+def candidates(encoding: Encoding, centres: Array, steps: Array, n: int, rng: np.random.Generator) -> Array:
+    """About ``n`` legal rows: half drawn from the whole space, half moved away from one of ``centres``.
 
     For ``steps`` see :func:`near`.
     """
     anywhere = encoding.draw(n - n // 2, rng)
-    if not len(best) or not encoding.columns:
+    if not len(centres) or not encoding.columns:
         return anywhere
-    return np.concatenate([near(encoding, best[:_CENTRES], steps, n // 2, rng), anywhere])
+    return np.concatenate([near(encoding, centres, steps, n // 2, rng), anywhere])
 
 
 def near(encoding: Encoding, centres: Array, steps: Array, n: int, rng: np.random.Generator) -> Array:

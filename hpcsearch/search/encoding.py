@@ -40,6 +40,7 @@ class Encoding:
         column_groups: of each column, its number among those that have features, -1 for one that is constant.
         feature_groups: the same number for each feature.
         size_bound: no more different configurations than this; exact unless ``constrained``, else ``math.inf``.
+        dependents: of each column, how many hyperparameters have a condition on it.
     """
 
     def __init__(self, space: ConfigurationSpace) -> None:
@@ -52,6 +53,7 @@ class Encoding:
             for index, column in enumerate(self.columns)
             if space.parent_conditions_of[column.name]
         ]
+        self.dependents = [len(space.children_of[column.name]) for column in self.columns]
         self._forbidden = [_forbidden_rows(clause, self) for clause in space.forbidden_clauses]
         self.constrained = bool(self._conditions or self._forbidden)
         self.key = self._make_key()

@@ -20,6 +20,9 @@ Indices = NDArray[np.intp]
 #: A share of the results takes this share of it from the best, the rest at random.
 _BEST_SHARE = 0.6
 
+#: So many of the best rows are kept at hand.
+_BEST = 64
+
 #: Shapes are fitted to at most so many points, again once results have grown by this share, and every so often not
 #: only from the last ones on.
 _FIT_POINTS = 200
@@ -39,6 +42,7 @@ class Learned:
         success: the model of success (1) and failure (-1), or None while nothing has failed.
         floor: the least objective on the model's scale: what a failure is worth.
         best: rows that succeeded, the best first.
+        worth: the expected objective of each of these, on the model's scale.
         told: how many results this rests on.
         inert: which hyperparameters are seen to change nothing, and where.
     """
@@ -47,6 +51,7 @@ class Learned:
     success: Process | None
     floor: float
     best: Array
+    worth: Array
     told: int
     inert: Inert
 
@@ -78,19 +83,20 @@ class Learner:
         order = succeeded[np.argsort(-data.objectives[succeeded], kind="stable")]
         chosen = _share(order, self._max_points, rng)
         inert = find_inert(self._encoding.columns, data.rows[succeeded], data.objectives[succeeded])
-        objective, floor, best = None, 0.0, data.rows[:0]
+        objective, floor, best, worth = None, 0.0, data.rows[:0], np.empty(0)
         if len(chosen):
             warp = _WARPS[rng.integers(len(_WARPS))]
             targets = warp(data.objectives[chosen])
             objective = self._process(warp.__name__, inert.collapsed(data.rows[chosen]), targets, len(order), rng)
             floor = float(targets.min())
-            best = data.rows[chosen[np.argsort(-objective.smoothed, kind="stable")[:64]]]
+            first = np.argsort(-objective.smoothed, kind="stable")[:_BEST]
+            best, worth = data.rows[chosen[first]], objective.smoothed[first]
         success = None
         if data.failed.any():
             both = _share(rng.permutation(len(data.rows)), self._max_points, rng)
             labels = np.where(data.failed[both], -1.0, 1.0)
             success = self._process("success", inert.collapsed(data.rows[both]), labels, len(data.rows), rng)
-        return Learned(objective, success, floor, best, data.told, inert)
+        return Learned(objective, success, floor, best, worth, data.told, inert)
 
     def _process(self, name: str, rows: Array, targets: Array, points: int, rng: np.random.Generator) -> Process:
         features = self._encoding.features(rows)
