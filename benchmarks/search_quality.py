@@ -8,8 +8,9 @@ the share of problems on which it is the best, and the CPU time that its asks an
         [--seeds 10] [--only PROBLEM,...] [--curves] [--save FILE.json] [--with FILE.json ...]
 
 A search is named as in ``--search``, with arguments after commas. Peers are strategies, too: Optuna's samplers with
-``optuna,sampler=...``, any other as ``path/to/file.py:Class``. Each may have an environment of its own: ``--save``
-there, and ``--with`` the saved files in the end. ``--curves`` prints the mean share by the number of evaluations.
+``optuna,sampler=...``, DeepHyper's and SMAC's of ``benchmarks/peers.py``, any other as ``path/to/file.py:Class``.
+Each may have an environment of its own: ``--save`` there, and ``--with`` the saved files in the end. ``--curves``
+prints the mean share by the number of evaluations.
 """
 
 from __future__ import annotations
