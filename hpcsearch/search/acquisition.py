@@ -38,8 +38,8 @@ _LEAST_GAIN = (-5.0, 0.0)
 _AWAY = 0.15
 _PER_NICHE = 16
 
-#: Local candidates lie around this many of the best rows, and around the best one of each niche.
-CENTRES = 4
+#: Local candidates lie around this many of the best rows, and around those that niches have found.
+CENTRES = 5
 
 #: What a success is worth in standard deviations of the model of successes: how sharp the border of failures is.
 _SHARPNESS = 0.03

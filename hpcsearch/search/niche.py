@@ -1,7 +1,8 @@
 """Places away from the best known configuration, so that a search which is caught near a local optimum gets out.
 
-Whether such a place promises the best of all is not asked: what depends on a choice has to be searched for a while
-before it can be as good as what has been searched for long. So the best *there* is sought.
+Where others depend on the hyperparameter that differs, such a place is a search of its own: what they are worth there
+has to be found out for a while before it can be as good as what has been searched for long. So the best *there* is
+sought, whether it promises to be the best of all or not.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ class Niche:
     Attributes:
         column: its place in a row.
         best: the best known row, shape (1, columns).
-        found: the best row known in the niche, shape (1, columns), or (0, columns) where none is.
-        worth: the expected objective of that one; of the best of all where none is known.
+        found: the best row known there, shape (1, columns), where others depend on the hyperparameter; else (0, columns).
+        worth: what is to be improved on: the expected objective of that row, or of the best of all.
     """
 
     column: int
@@ -47,7 +48,7 @@ def draw_niche(encoding: Encoding, learned: Learned, rng: np.random.Generator) -
         return None
     weights = 1.0 + np.array([encoding.dependents[index] for index in active])
     column = int(rng.choice(active, p=weights / weights.sum()))
-    inside = np.flatnonzero(_away(encoding, learned.best, best, column))[:1]
+    inside = np.flatnonzero(_away(encoding, learned.best, best, column) & (encoding.dependents[column] > 0))[:1]
     return Niche(column, best, learned.best[inside], float(learned.worth[inside[0] if len(inside) else 0]))
 
 

@@ -38,22 +38,22 @@ def learned_of(encoding: Encoding) -> Learned:
     return Learner(encoding, 100).learn(Data(rows, objectives, 40), rng)
 
 
-def test_a_niche_has_another_value_and_its_own_best() -> None:
+def test_where_others_depend_on_what_differs_the_best_there_is_sought() -> None:
     encoding = methods()
     learned, rng = learned_of(encoding), np.random.default_rng(1)
     rows = encoding.draw(200, rng)
     for _ in range(20):
         niche = draw_niche(encoding, learned, rng)
         assert niche is not None
-        name, (best,), (found,) = encoding.columns[niche.column].name, niche.best, niche.found
-        gaps = np.abs(encoding.columns[niche.column].features(np.array([best[niche.column], found[niche.column]])))
-        assert np.ptp(gaps, axis=0).max() >= 0.15
-        assert niche.worth < learned.worth[0]
         inside = niche.holds(encoding, rows)
         assert 0 < inside.sum() < len(rows)
-        if name == "method":
-            assert np.isnan(best).any() and not np.isnan(found).any()
+        assert not niche.holds(encoding, niche.best).any()
+        if encoding.columns[niche.column].name == "method":
+            assert np.isnan(niche.best).any() and not np.isnan(niche.found).any(), "kernels are best; away are forests"
+            assert niche.holds(encoding, niche.found).all() and niche.worth < learned.worth[0]
             assert (inside == ~np.isnan(rows).any(axis=1)).all()
+        else:
+            assert len(niche.found) == 0 and niche.worth == learned.worth[0]
 
 
 def test_what_others_depend_on_is_drawn_more_often() -> None:
