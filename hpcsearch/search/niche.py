@@ -26,7 +26,7 @@ class Niche:
     Attributes:
         column: its place in a row.
         best: the best known row, shape (1, columns).
-        found: the best row known there, shape (1, columns), where others depend on the hyperparameter; else (0, columns).
+        found: where others depend on the hyperparameter the best row known there, shape (1, columns); else none.
         worth: what is to be improved on: the expected objective of that row, or of the best of all.
     """
 
