@@ -11,7 +11,7 @@ from hpcsearch import objectives
 from hpcsearch.objectives import split
 
 #: What a search is told of an evaluation; several objectives may also come in a fixed order, without names.
-Told = objectives.Told | Sequence[float]
+Told = objectives.Told | Mapping[str, float | None] | Sequence[float | None]
 
 
 class Values:
@@ -39,13 +39,14 @@ class Values:
             return self._of_several({str(number): value for number, value in enumerate(told)})
         return self._sign * told if math.isfinite(told) else None
 
-    def _of_several(self, told: Mapping[str, float]) -> float | tuple[float, ...] | None:
-        if not told or not all(value is not None and math.isfinite(value) for value in told.values()):
+    def _of_several(self, told: Mapping[str, float | None]) -> float | tuple[float, ...] | None:
+        known = {name: float(value) for name, value in told.items() if value is not None and math.isfinite(value)}
+        if not known or len(known) < len(told):
             return None
-        if not self._signs and len(told) > 1:
-            self._signs = {name: split(name)[1] or self._sign for name in told}
-        if self._several and self._signs and self._signs.keys() <= told.keys():
-            return tuple(sign * float(told[name]) for name, sign in self._signs.items())
-        first = next(iter(self._signs or told))
-        name = first if first in told else next(iter(told))
-        return (split(name)[1] or self._sign) * float(told[name])
+        if not self._signs and len(known) > 1:
+            self._signs = {name: split(name)[1] or self._sign for name in known}
+        if self._several and self._signs and self._signs.keys() <= known.keys():
+            return tuple(sign * known[name] for name, sign in self._signs.items())
+        first = next(iter(self._signs or known))
+        name = first if first in known else next(iter(known))
+        return (split(name)[1] or self._sign) * known[name]
