@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from hpcsearch.submission.steps import Steps
 
 
-_SEARCH = "The strategy: ambs, grid, random, ... Of several objectives ambs goes by all, the others by the first."
+_SEARCH = "The strategy: ambs, grid, random, ... Of several objectives ambs goes by all, others by the first or none."
 
 
 @click.group("submit")

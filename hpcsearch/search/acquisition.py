@@ -78,8 +78,7 @@ def propose(
     found = [pending[:0]]
     while n > 0:
         most = min(n, _AT_ONCE)
-        drawn = [draw_niche(encoding, learned, rng) for _ in range(1 + (most - 1) // _PER_NICHE)]
-        niches = [niche for niche in drawn if niche is not None]
+        niches = [niche for _ in range(0, most, _PER_NICHE) if (niche := draw_niche(encoding, learned, rng))]
         field = _field(learned, encoding, niches, pending[-_PENDING:], unknown, choice, most, rng)
         chosen = field.rows[_choose(field, learned, encoding, niches, most, choice.kappa, rng)]
         if not len(chosen):
