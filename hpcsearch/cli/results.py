@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hpcsearch.cli import options
+from hpcsearch.cli import completion, options
 
 if TYPE_CHECKING:
     from hpcsearch.workflow.workflow import Workflow
@@ -16,7 +16,7 @@ _SHOWN = 10
 
 
 @click.command("results")
-@options.workflow
+@click.argument("workflow", metavar="WF", required=False, shell_complete=completion.workflows)
 @click.option(
     "--top",
     type=options.Count(),
@@ -36,7 +36,13 @@ _SHOWN = 10
 @options.output_format("table", "json", "csv")
 @options.root
 def command(
-    workflow: str, top: int | None, goals: str | None, output: Path | None, force: bool, form: str, root: str | None
+    workflow: str | None,
+    top: int | None,
+    goals: str | None,
+    output: Path | None,
+    force: bool,
+    form: str,
+    root: str | None,
 ) -> None:
     """Show the best evaluations of the workflow WF (a name or a path), the best first.
 
@@ -48,6 +54,10 @@ def command(
     from hpcsearch.workflow.results.export import check_export, export
     from hpcsearch.workflow.workflow import open_workflow
 
+    if workflow is None and goals:  # the one word there is stood behind --pareto
+        workflow, goals = goals, ""
+    if workflow is None:
+        raise click.UsageError("Missing argument 'WF'.", click.get_current_context())
     opened = open_workflow(workflow, root)
     if goals is not None:
         if top is not None or output is not None:

@@ -123,6 +123,14 @@ def test_without_names_all_objectives_count_in_the_senses_that_they_have(
     assert "2 finished evaluations that no other one beats in accuracy, latency." in printed
 
 
+def test_the_workflow_may_stand_behind_the_option(named: Layout, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(hpcsearch_command, ["results", "--pareto", str(named.root)], "hpcsearch") == 0
+    assert "2 finished evaluations that no other one beats in accuracy, latency." in capsys.readouterr().out
+    for arguments in ([], ["--pareto"]):
+        assert run(hpcsearch_command, ["results", *arguments], "hpcsearch") == 2
+        assert "Missing argument 'WF'" in capsys.readouterr().err
+
+
 def test_a_file_of_results_alone_has_them_too(named: Layout, tmp_path: Path) -> None:
     write_results_h5(named)
     moved = named.arrays.rename(tmp_path / "elsewhere.h5")
