@@ -164,6 +164,8 @@ class Running:
             code = self._process.wait()
         finally:
             timer.cancel()
+            if timer.ident is not None:
+                timer.join()  # it may be killing still, and would kill what this process starts next
             if has_children():
                 self._kill_all()
             if not self._others:

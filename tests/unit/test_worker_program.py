@@ -7,6 +7,8 @@ import os
 import re
 import shutil
 import subprocess
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,8 +19,8 @@ import hpcsearch
 from hpcsearch.evaluation import Result, State
 from hpcsearch.program import Command, ProgramError, ProgramTimeout
 from hpcsearch.runfunction import failure_from, normalise
-from hpcsearch.worker import context
-from hpcsearch.worker.processes import descendants
+from hpcsearch.worker import context, program
+from hpcsearch.worker.processes import descendants, kill_descendants
 from hpcsearch.worker.program import as_evaluated, run_program
 from hpcsearch.worker.stopping import Ending
 
@@ -120,6 +122,20 @@ def test_a_program_may_take_only_so_long(run: Run) -> None:
     with pytest.raises(ProgramTimeout, match=r"sleep ran longer than its time limit of 0\.1 s"):
         run("sleep", "600", timeout=0.1)
     assert run("echo", "fitness: 1", timeout=60).objective == 1.0
+
+
+def test_the_end_of_a_program_that_took_too_long_is_not_the_end_of_the_next(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(*args: Any, **values: Any) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            time.sleep(0.3)
+        kill_descendants(*args, **values)
+
+    monkeypatch.setattr(program, "kill_descendants", slow)
+    with pytest.raises(ProgramTimeout):
+        run("sleep", "600", timeout=0.1)
+    assert run("sh", "-c", "sleep 1; echo fitness: 1").objective == 1.0
 
 
 def test_each_number_is_reported_while_it_runs(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
