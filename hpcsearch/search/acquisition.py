@@ -39,7 +39,7 @@ _AWAY = 0.15
 _PER_NICHE = 16
 
 #: Local candidates lie around this many of the best rows, and around those that niches have found.
-CENTRES = 5
+CENTRES = 8
 
 #: What a success is worth in standard deviations of the model of successes: how sharp the border of failures is.
 _SHARPNESS = 0.03

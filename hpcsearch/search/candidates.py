@@ -9,6 +9,10 @@ import numpy as np
 from hpcsearch.search.columns import Array
 from hpcsearch.search.encoding import Encoding, Mask
 
+#: The share of local candidates that are made of two centres: where an objective is nearly a sum, as many are, what is
+#: best in one is best in another, too.
+_CROSSED = 0.3
+
 #: Steps of local candidates as a share of the range, log-uniform between these.
 _SMALLEST_STEP, _LARGEST_STEP = 0.001, 0.5
 
@@ -25,11 +29,13 @@ def candidates(encoding: Encoding, centres: Array, steps: Array, n: int, rng: np
 
 
 def near(encoding: Encoding, centres: Array, steps: Array, n: int, rng: np.random.Generator) -> Array:
-    """At most ``n`` legal rows, each a centre of which some hyperparameters have moved, by steps of all sizes.
+    """At most ``n`` legal rows, each a centre or of two mixed, of which some hyperparameters have moved.
 
-    The sizes are multiplied by ``steps``, one factor for each column.
+    The steps are of all sizes. These are multiplied by ``steps``, one factor for each column.
     """
-    rows = centres[rng.integers(len(centres), size=n)]
+    one, other = centres[rng.integers(len(centres), size=(2, n))]
+    taken = rng.random(one.shape) < rng.random((n, 1))
+    rows = np.where(taken & (rng.random(n) < _CROSSED)[:, None], other, one)
     moved = rng.random(rows.shape) < rng.random((n, 1)) ** 2
     return moves(encoding, rows, moved, steps, rng)
 

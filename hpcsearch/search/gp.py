@@ -1,73 +1,46 @@
 """A Gaussian process as the model of an objective, for a few hundred points.
 
-Matérn 5/2 with a length scale for each hyperparameter; of a choice it matters only whether it is the same. Length
-scales, signal and noise are the most likely ones given the data and weak prior beliefs about them, found by gradient.
+Its shape (see :mod:`hpcsearch.search.kernel`) is the most likely one given the data and weak prior beliefs about it,
+found by gradient.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
 from scipy.linalg.lapack import dpotrf, dpotri
 from scipy.optimize import minimize
+from scipy.special import expit, logit
 
 from hpcsearch.search.columns import Array
+from hpcsearch.search.kernel import LENGTH_BOUNDS, Groups, Kernel, Pairs, Shape
 
-Groups = NDArray[np.intp]
-
-#: Prior beliefs about the logarithms: (mean, standard deviation). That of a length scale grows with the dimensions.
-_LOG_SIGNAL = (0.0, 0.7)
-_LOG_NOISE = (-9.0, 2.0)
+#: Prior beliefs about the logarithms of signal, noise and the odds of a sum, (mean, standard deviation), and of length
+#: scales, of which the mean grows with the dimensions.
+_BELIEFS = ((0.0, 0.7), (-9.0, 2.0), (-1.0, 1.5))
 _LENGTH_SPREAD = 1.0
 
-#: Bounds of the logarithms of length scales, signal and noise.
-_LENGTH_BOUNDS = (math.log(0.01), math.log(30.0))
-_SIGNAL_BOUNDS = (-3.0, 4.0)
-_NOISE_BOUNDS = (-13.0, 1.0)
+#: Bounds of these logarithms.
+_BOUNDS = ((-3.0, 4.0), (-13.0, 1.0), (-6.0, 6.0))
 
 _JITTER = 1e-8
-
-#: How much the logarithms of length scales vary among shapes that explain the data about as well.
-_DOUBT = 0.3
 
 #: Evaluations of the posterior from each start, and numbers in its largest array: together they bound a fit's time.
 _STEPS = 20
 _LARGEST = 1_000_000
 
-_ROOT5 = math.sqrt(5.0)
-
-
-@dataclass(frozen=True)
-class Shape:
-    """What is fitted.
-
-    Attributes:
-        lengths: the length scale of each hyperparameter, on the scale of the features.
-        signal: variance of the objective.
-        noise: variance of what is added to it at random.
-    """
-
-    lengths: Array
-    signal: float
-    noise: float
-
-    def drawn_near(self, rng: np.random.Generator) -> Shape:
-        """Another shape that explains the data about as well: the likeliest one alone is believed too much."""
-        lengths = self.lengths * np.exp(_DOUBT * rng.standard_normal(len(self.lengths)))
-        noise = self.noise * math.exp(rng.standard_normal())
-        return Shape(np.clip(lengths, *np.exp(_LENGTH_BOUNDS)), self.signal, noise)
-
 
 def expected_shapes(dimensions: int) -> list[Shape]:
-    """Where to start without any data: what is believed, and the other explanation, that most is noise."""
-    length = _expected_length(dimensions)
-    believed = Shape(np.full(dimensions, length), 1.0, math.exp(_LOG_NOISE[0]))
-    return [believed, Shape(np.full(dimensions, 2.0 * length), 0.5, 0.5)]
+    """Where to start without any data: what is believed, that most is noise, that each has many valleys by itself."""
+    length, noise = _expected_length(dimensions), math.exp(_BELIEFS[1][0])
+    return [
+        Shape(np.full(dimensions, length), 1.0, noise, 0.3),
+        Shape(np.full(dimensions, 2.0 * length), 0.5, 0.5, 0.3),
+        Shape(np.full(dimensions, 0.12), 1.0, noise, 0.8),
+    ]
 
 
 def fit_points(dimensions: int, most: int) -> int:
@@ -81,49 +54,47 @@ def fit(features: Array, groups: Groups, targets: Array, starts: Sequence[Shape]
     ``targets`` are expected to be of mean 0 and variance 1.
     """
     dimensions, n = len(starts[0].lengths), len(features)
-    squares = np.zeros((dimensions, n, n))
-    for feature, group in zip(features.T, groups, strict=True):
-        squares[group] += (feature[:, None] - feature[None, :]) ** 2
-    apart = squares.reshape(dimensions, n * n)
-    means = np.append(np.full(dimensions, math.log(_expected_length(dimensions))), (_LOG_SIGNAL[0], _LOG_NOISE[0]))
-    spreads = np.append(np.full(dimensions, _LENGTH_SPREAD), (_LOG_SIGNAL[1], _LOG_NOISE[1]))
+    pairs = Pairs(features, groups, dimensions)
+    means = np.append(np.full(dimensions, math.log(_expected_length(dimensions))), [mean for mean, _ in _BELIEFS])
+    spreads = np.append(np.full(dimensions, _LENGTH_SPREAD), [spread for _, spread in _BELIEFS])
 
     def surprise(logs: Array) -> tuple[float, Array]:
         """The negative logarithm of the posterior density, and its gradient."""
-        weights, signal, noise = np.exp(-2.0 * logs[:-2]), math.exp(logs[-2]), math.exp(logs[-1])
-        scaled = _ROOT5 * np.sqrt(weights @ apart).reshape(n, n)
-        decay = signal * np.exp(-scaled)
-        covariance = (1.0 + scaled + scaled**2 / 3.0) * decay
-        slope = (5.0 / 3.0) * (1.0 + scaled) * decay
-        noisy = covariance.copy()
-        noisy.flat[:: n + 1] += noise + _JITTER
-        factor, failed = dpotrf(noisy, lower=1)
+        shape = _shape(logs)
+        covariance, slopes = pairs.covariance(shape)
+        noisy = np.zeros((n, n), order="F")
+        noisy[pairs.places] = covariance
+        noisy.flat[:: n + 1] = shape.signal + shape.noise + _JITTER
+        factor, failed = dpotrf(noisy, lower=1, overwrite_a=1)
         if failed:
             return 1e25, np.zeros(len(logs))
+        value = float(np.log(np.diag(factor)).sum())
         inverse, _ = dpotri(factor, lower=1)
-        inverse = np.tril(inverse) + np.tril(inverse, -1).T
-        pull = inverse @ targets
-        value = 0.5 * float(targets @ pull) + float(np.log(np.diag(factor)).sum())
-        change = inverse - np.outer(pull, pull)
-        gradient = np.empty(len(logs))
-        gradient[:-2] = 0.5 * weights * (apart @ (change * slope).ravel())
-        gradient[-2] = 0.5 * float(np.vdot(change, covariance))
-        gradient[-1] = 0.5 * noise * float(np.trace(change))
+        lower = np.tril(inverse)
+        own = np.diag(lower).copy()
+        pull = lower @ targets + lower.T @ targets - own * targets
+        change = lower[pairs.places] - pull[pairs.places[0]] * pull[pairs.places[1]]
+        half_trace = 0.5 * float((own - pull * pull).sum())
+        of_signal = shape.signal * half_trace + float(change @ covariance)
+        gradient = np.insert(slopes(change), dimensions, (of_signal, shape.noise * half_trace))
         off = (logs - means) / spreads
-        return value + 0.5 * float(off @ off), gradient + off / spreads
+        return value + 0.5 * float(targets @ pull) + 0.5 * float(off @ off), gradient + off / spreads
 
-    bounds = [_LENGTH_BOUNDS] * dimensions + [_SIGNAL_BOUNDS, _NOISE_BOUNDS]
+    bounds = [(math.log(LENGTH_BOUNDS[0]), math.log(LENGTH_BOUNDS[1]))] * dimensions + list(_BOUNDS)
     options = {"maxfun": _STEPS}
     runs = [
         minimize(surprise, _logs(start), jac=True, method="L-BFGS-B", bounds=bounds, options=options)
         for start in starts
     ]
-    found = min(runs, key=lambda run: float(run.fun)).x
-    return Shape(np.exp(found[:-2]), math.exp(found[-2]), math.exp(found[-1]))
+    return _shape(min(runs, key=lambda run: float(run.fun)).x)
 
 
 def _logs(shape: Shape) -> Array:
-    return np.asarray(np.log(np.append(shape.lengths, (shape.signal, shape.noise))))
+    return np.append(np.log(np.append(shape.lengths, (shape.signal, shape.noise))), logit(shape.alone))
+
+
+def _shape(logs: Array) -> Shape:
+    return Shape(np.exp(logs[:-3]), math.exp(logs[-3]), math.exp(logs[-2]), float(expit(logs[-1])))
 
 
 class Process:
@@ -131,9 +102,9 @@ class Process:
 
     def __init__(self, features: Array, groups: Groups, targets: Array, shape: Shape) -> None:
         self.shape = shape
-        self.scales = 1.0 / shape.lengths[groups]
-        self.points = features * self.scales
-        self.factor = _cholesky(covariance(self.points, self.points, shape.signal), shape.noise)
+        self.kernel = Kernel(shape, groups)
+        self.points = self.kernel.scaled(features)
+        self.factor = _cholesky(self.kernel(self.points, self.points), shape.noise)
         self.pull = _solve(self.factor, _solve(self.factor, targets), trans=1)
         #: The expected objective at each point of the data, without its noise.
         self.smoothed: Array = targets - (shape.noise + _JITTER) * self.pull
@@ -151,43 +122,25 @@ class Conditioned:
     """A process with some points under way, whose results are expected to be as predicted."""
 
     def __init__(self, process: Process, pending: Array) -> None:
-        self._process = process
-        self._placed = pending * process.scales
-        self._of_placed = _solve(process.factor, self._covariance(process.points, self._placed))
-        left = self._covariance(self._placed, self._placed) - self._of_placed.T @ self._of_placed
+        self._process, kernel = process, process.kernel
+        self._placed = kernel.scaled(pending)
+        self._of_placed = _solve(process.factor, kernel(process.points, self._placed))
+        left = kernel(self._placed, self._placed) - self._of_placed.T @ self._of_placed
         self._factor = _cholesky(left, process.shape.noise)
 
     def predict(self, features: Array, room: int = 0) -> Prediction:
         """Predicts candidates, with ``room`` for so many of them to be placed."""
-        process, candidates = self._process, features * self._process.scales
-        across = self._covariance(process.points, candidates)
+        process, kernel = self._process, self._process.kernel
+        candidates = kernel.scaled(features)
+        across = kernel(process.points, candidates)
         known = _solve(process.factor, across)
         used = len(known) + len(self._placed)
         parts = np.empty((used + room, len(features)))
         parts[: len(known)] = known
         if len(self._placed):
-            left = self._covariance(self._placed, candidates) - self._of_placed.T @ known
+            left = kernel(self._placed, candidates) - self._of_placed.T @ known
             parts[len(known) : used] = _solve(self._factor, left)
-        return Prediction(process.shape, candidates, process.pull @ across, parts, used)
-
-    def _covariance(self, a: Array, b: Array) -> Array:
-        return covariance(a, b, self._process.shape.signal)
-
-
-def covariance(a: Array, b: Array, signal: float) -> Array:
-    """Between points whose features are divided by the length scales."""
-    scaled = (-10.0 * a) @ b.T  # in place from here on: this is where most of a proposal's time goes
-    scaled += 5.0 * (a * a).sum(axis=1)[:, None]
-    scaled += 5.0 * (b * b).sum(axis=1)[None, :]
-    np.sqrt(np.maximum(scaled, 0.0, out=scaled), out=scaled)
-    decay = np.exp(-scaled)
-    decay *= signal
-    factor = scaled / 3.0
-    factor += 1.0
-    factor *= scaled
-    factor += 1.0
-    factor *= decay
-    return factor
+        return Prediction(kernel, candidates, process.pull @ across, parts, used)
 
 
 class Prediction:
@@ -197,20 +150,20 @@ class Prediction:
         mean: the expected objective of each. That of what is pending is taken to come true, so placing leaves it as is.
     """
 
-    def __init__(self, shape: Shape, candidates: Array, mean: Array, parts: Array, used: int) -> None:
+    def __init__(self, kernel: Kernel, candidates: Array, mean: Array, parts: Array, used: int) -> None:
         self.mean = mean
-        self._shape = shape
+        self._kernel = kernel
         self._candidates = candidates
         self._parts = parts  # the columns' squares sum up to the variance that data and pending points have explained
         self._used = used
         explained = np.einsum("ij,ij->j", parts[:used], parts[:used])
-        self._variance = np.maximum(shape.signal - explained, 0.0)
+        self._variance = np.maximum(kernel.shape.signal - explained, 0.0)
 
     def joined(self, other: Prediction) -> Prediction:
         """Of the candidates of both, which are of the same process and have none placed yet."""
         candidates = np.concatenate([self._candidates, other._candidates])
         parts, mean = np.hstack([self._parts, other._parts]), np.concatenate([self.mean, other.mean])
-        return Prediction(self._shape, candidates, mean, parts, self._used)
+        return Prediction(self._kernel, candidates, mean, parts, self._used)
 
     @property
     def spread(self) -> Array:
@@ -220,9 +173,9 @@ class Prediction:
     def place(self, candidate: int) -> None:
         """Counts a candidate as pending from now on; ``spread`` shrinks around it."""
         parts = self._parts[: self._used]
-        with_it = covariance(self._candidates[candidate : candidate + 1], self._candidates, self._shape.signal)[0]
+        with_it = self._kernel.with_one(self._candidates[candidate], self._candidates)
         left = with_it - parts[:, candidate] @ parts
-        part = left / math.sqrt(float(self._variance[candidate]) + self._shape.noise + _JITTER)
+        part = left / math.sqrt(float(self._variance[candidate]) + self._kernel.shape.noise + _JITTER)
         self._parts[self._used] = part
         self._used += 1
         self._variance = np.maximum(self._variance - part * part, 0.0)

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from hpcsearch.search.columns import Array
 from hpcsearch.search.encoding import Encoding
-from hpcsearch.search.gp import Process, Shape, expected_shapes, fit, fit_points
+from hpcsearch.search.gp import Process, expected_shapes, fit, fit_points
 from hpcsearch.search.history import Data
 from hpcsearch.search.inert import Inert, find_inert
+from hpcsearch.search.kernel import Shape
 from hpcsearch.search.warp import half_rank, winsorised
 
 Indices = NDArray[np.intp]

@@ -7,27 +7,76 @@ from statistics import NormalDist
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hpcsearch.search.acquisition import log_expected_improvement
-from hpcsearch.search.columns import Array
-from hpcsearch.search.gp import Process, Shape, expected_shapes, fit, fit_points
+from hpcsearch.search.columns import Array, ChoiceColumn
+from hpcsearch.search.encoding import Mask
+from hpcsearch.search.gp import Process, expected_shapes, fit, fit_points
+from hpcsearch.search.kernel import LENGTH_BOUNDS, Groups, Kernel, Pairs, Shape
 
 GROUPS = np.array([0, 1, 1])
-SHAPE = Shape(np.array([0.4, 1.2]), 1.3, 0.01)
+SHAPE = Shape(np.array([0.4, 1.2]), 1.3, 0.01, 0.3)
 NONE = np.empty((0, 3))
+
+
+def covariance_of(a: Array, b: Array, shape: Shape = SHAPE, groups: Groups = GROUPS) -> Array:
+    """By the textbook's formulas."""
+
+    def matern(of: Mask) -> Array:
+        r = math.sqrt(5) * np.sqrt((((a[:, None] - b[None]) / shape.lengths[groups])[:, :, of] ** 2).sum(axis=2))
+        return np.asarray((1 + r + r**2 / 3) * np.exp(-r))
+
+    alone = np.mean([matern(groups == number) for number in range(len(shape.lengths))], axis=0)
+    return np.asarray(shape.signal * ((1 - shape.alone) * matern(groups >= 0) + shape.alone * alone))
 
 
 def direct(points: Array, targets: Array, candidates: Array) -> tuple[Array, Array]:
     """Mean and standard deviation by the textbook's formulas."""
-
-    def covariance(a: Array, b: Array) -> Array:
-        lengths = SHAPE.lengths[GROUPS]
-        r = math.sqrt(5) * np.sqrt((((a[:, None] - b[None]) / lengths) ** 2).sum(axis=2))
-        return np.asarray(SHAPE.signal * (1 + r + r**2 / 3) * np.exp(-r))
-
-    inverse = np.linalg.inv(covariance(points, points) + SHAPE.noise * np.eye(len(points)))
-    across = covariance(candidates, points)
+    inverse = np.linalg.inv(covariance_of(points, points) + SHAPE.noise * np.eye(len(points)))
+    across = covariance_of(candidates, points)
     return across @ inverse @ targets, np.sqrt(SHAPE.signal - np.einsum("ij,jk,ik->i", across, inverse, across))
+
+
+@given(
+    lengths=st.lists(st.floats(*LENGTH_BOUNDS), min_size=2, max_size=2),
+    alone=st.floats(0.0025, 0.9975),
+    seed=st.integers(0, 99),
+)
+def test_covariances_are_those_of_the_textbook(lengths: list[float], alone: float, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    a, b = rng.random((7, 3)), np.concatenate([rng.random((3, 3)), np.zeros((1, 3)), np.ones((1, 3))])
+    kernel = Kernel(shape := Shape(np.array(lengths), 1.3, 0.01, alone), GROUPS)
+    found = kernel(kernel.scaled(a), kernel.scaled(b))
+    np.testing.assert_allclose(found, covariance_of(a, b, shape), atol=1e-9)
+    np.testing.assert_allclose(kernel.with_one(kernel.scaled(a[2]), kernel.scaled(b)), found[2], atol=1e-9)
+    pairs = Pairs(a, GROUPS, 2)
+    np.testing.assert_allclose(pairs.covariance(shape)[0], covariance_of(a, a, shape)[pairs.places], atol=1e-9)
+
+
+@pytest.mark.parametrize("size", [3, 4, 5])
+def test_covariances_of_choices_and_of_inactive_ones(size: int) -> None:
+    column = ChoiceColumn("kind", [f"k{number}" for number in range(size)])
+    features = column.features(np.array([*range(size), math.nan, 0.0]))
+    groups, shape = np.zeros(size, np.intp), Shape(np.array([0.7]), 1.3, 0.01, 0.4)
+    kernel = Kernel(shape, groups)
+    points = kernel.scaled(features)
+    np.testing.assert_allclose(kernel(points, points), covariance_of(features, features, shape, groups), atol=1e-9)
+
+
+def test_slopes_are_those_of_small_steps() -> None:
+    rng = np.random.default_rng(0)
+    points, change = rng.random((9, 3)), rng.standard_normal(36)
+    pairs, logs = Pairs(points, GROUPS, 2), np.append(np.log(SHAPE.lengths), math.log(0.3 / 0.7))
+
+    def along(logs: Array) -> float:
+        shape = Shape(np.exp(logs[:2]), 1.3, 0.01, 1 / (1 + math.exp(-logs[2])))
+        return float(change @ pairs.covariance(shape)[0])
+
+    steps = 1e-5 * np.eye(3)
+    expected = [(along(logs + step) - along(logs - step)) / 2e-5 for step in steps]
+    np.testing.assert_allclose(pairs.covariance(SHAPE)[1](change), expected, rtol=1e-5)
 
 
 def test_it_predicts_as_the_textbook_says_with_points_pending_and_placed() -> None:
@@ -63,7 +112,7 @@ def test_predictions_are_joined_as_if_made_at_once() -> None:
 
 def test_a_shape_that_is_drawn_near_another_differs_and_keeps_to_the_bounds() -> None:
     rng = np.random.default_rng(0)
-    drawn = [Shape(np.array([0.01, 1.0, 30.0]), 1.3, 0.01).drawn_near(rng) for _ in range(400)]
+    drawn = [Shape(np.array([0.01, 1.0, 30.0]), 1.3, 0.01, 0.3).drawn_near(rng) for _ in range(400)]
     lengths = np.array([shape.lengths for shape in drawn])
     assert lengths[:, 0].min() == pytest.approx(0.01) and lengths[:, 2].max() == pytest.approx(30.0)
     assert abs(np.log(lengths[:, 1]).mean()) < 0.1
@@ -85,9 +134,24 @@ def test_a_fit_finds_what_matters_and_how_much_is_noise() -> None:
     assert shapes[0].noise < 0.01 < 0.1 < shapes[1].noise < 0.8
 
 
+def test_a_fit_finds_a_sum_and_goes_by_it_where_nothing_is_known() -> None:
+    rng = np.random.default_rng(0)
+
+    def waves(points: Array) -> Array:
+        return np.asarray(np.sin(20 * points).sum(axis=1))
+
+    features, groups = rng.random((100, 3)), np.arange(3)
+    targets = (waves(features) - waves(features).mean()) / waves(features).std()
+    shape = fit(features, groups, targets, expected_shapes(3))
+    assert shape.alone > 0.8
+    elsewhere = rng.random((400, 3))
+    found = Process(features, groups, targets, shape).predict(elsewhere, NONE).mean
+    assert np.corrcoef(found, waves(elsewhere))[0, 1] > 0.95
+
+
 def test_duplicates_without_noise_are_no_trouble() -> None:
     points = np.repeat(np.random.default_rng(0).random((4, 3)), 10, axis=0)
-    process = Process(points, GROUPS, np.arange(40.0), Shape(np.full(2, 30.0), 4.0, 0.0))
+    process = Process(points, GROUPS, np.arange(40.0), Shape(np.full(2, 30.0), 4.0, 0.0, 0.3))
     prediction = process.predict(points, points, room=40)
     for index in range(40):
         prediction.place(index)
