@@ -33,13 +33,16 @@ _STEPS = 20
 _LARGEST = 1_000_000
 
 
-def expected_shapes(dimensions: int) -> list[Shape]:
-    """Where to start without any data: what is believed, that most is noise, that each has many valleys by itself."""
+def expected_shapes(dimensions: int, sums: bool) -> list[Shape]:
+    """Where to start without any data: what is believed, that most is noise, that each has many valleys by itself.
+
+    Without ``sums`` nothing is a sum of what each does by itself.
+    """
     length, noise = _expected_length(dimensions), math.exp(_BELIEFS[1][0])
+    starts = ((length, 1.0, noise, 0.3), (2.0 * length, 0.5, 0.5, 0.3), (0.12, 1.0, noise, 0.8))
     return [
-        Shape(np.full(dimensions, length), 1.0, noise, 0.3),
-        Shape(np.full(dimensions, 2.0 * length), 0.5, 0.5, 0.3),
-        Shape(np.full(dimensions, 0.12), 1.0, noise, 0.8),
+        Shape(np.full(dimensions, length), signal, noise, alone if sums else 0.0)
+        for length, signal, noise, alone in starts
     ]
 
 
@@ -51,8 +54,9 @@ def fit_points(dimensions: int, most: int) -> int:
 def fit(features: Array, groups: Groups, targets: Array, starts: Sequence[Shape]) -> Shape:
     """The most likely shape, sought from each of ``starts``; ``groups`` has the hyperparameter of each feature.
 
-    ``targets`` are expected to be of mean 0 and variance 1.
+    ``targets`` are expected to be of mean 0 and variance 1. Where the first start has no part that is a sum, none has.
     """
+    sums = starts[0].alone > 0.0
     dimensions, n = len(starts[0].lengths), len(features)
     pairs = Pairs(features, groups, dimensions)
     means = np.append(np.full(dimensions, math.log(_expected_length(dimensions))), [mean for mean, _ in _BELIEFS])
@@ -60,7 +64,7 @@ def fit(features: Array, groups: Groups, targets: Array, starts: Sequence[Shape]
 
     def surprise(logs: Array) -> tuple[float, Array]:
         """The negative logarithm of the posterior density, and its gradient."""
-        shape = _shape(logs)
+        shape = _shape(logs, sums)
         covariance, slopes = pairs.covariance(shape)
         noisy = np.zeros((n, n), order="F")
         noisy[pairs.places] = covariance
@@ -80,21 +84,24 @@ def fit(features: Array, groups: Groups, targets: Array, starts: Sequence[Shape]
         off = (logs - means) / spreads
         return value + 0.5 * float(targets @ pull) + 0.5 * float(off @ off), gradient + off / spreads
 
-    bounds = [(math.log(LENGTH_BOUNDS[0]), math.log(LENGTH_BOUNDS[1]))] * dimensions + list(_BOUNDS)
+    of_lengths = (math.log(LENGTH_BOUNDS[0]), math.log(LENGTH_BOUNDS[1]))
+    bounds = [*[of_lengths] * dimensions, *_BOUNDS[:2], _BOUNDS[2] if sums else (0.0, 0.0)]
     options = {"maxfun": _STEPS}
     runs = [
         minimize(surprise, _logs(start), jac=True, method="L-BFGS-B", bounds=bounds, options=options)
         for start in starts
     ]
-    return _shape(min(runs, key=lambda run: float(run.fun)).x)
+    return _shape(min(runs, key=lambda run: float(run.fun)).x, sums)
 
 
 def _logs(shape: Shape) -> Array:
-    return np.append(np.log(np.append(shape.lengths, (shape.signal, shape.noise))), logit(shape.alone))
+    odds = logit(shape.alone) if shape.alone else 0.0
+    return np.append(np.log(np.append(shape.lengths, (shape.signal, shape.noise))), odds)
 
 
-def _shape(logs: Array) -> Shape:
-    return Shape(np.exp(logs[:-3]), math.exp(logs[-3]), math.exp(logs[-2]), float(expit(logs[-1])))
+def _shape(logs: Array, sums: bool) -> Shape:
+    alone = float(expit(logs[-1])) if sums else 0.0
+    return Shape(np.exp(logs[:-3]), math.exp(logs[-3]), math.exp(logs[-2]), alone)
 
 
 class Process:

@@ -73,7 +73,7 @@ class Kernel:
         """Between the points of ``a`` and of ``b``, which are scaled; shape (a, b)."""
         spare = np.empty((2, len(a), len(b)))  # this is where most of a proposal's time goes; new memory takes longer
         found = _matern(_squares(a, b, spare[0]), self._together, np.empty((len(a), len(b))))
-        for part in self._parts:
+        for part in self._parts if self._alone else ():
             found += _of_one(a[:, part], b[:, part], self._alone, spare)
         return found
 

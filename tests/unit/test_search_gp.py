@@ -128,7 +128,7 @@ def test_a_fit_finds_what_matters_and_how_much_is_noise() -> None:
     for noise in (0.0, 0.5):
         targets = clean + noise * rng.standard_normal(120)
         targets = (targets - targets.mean()) / targets.std()
-        shapes.append(fit(features, np.arange(3), targets, expected_shapes(3)))
+        shapes.append(fit(features, np.arange(3), targets, expected_shapes(3, True)))
     for shape in shapes:
         assert shape.lengths[0] < 0.5 * shape.lengths[1:].min()
     assert shapes[0].noise < 0.01 < 0.1 < shapes[1].noise < 0.8
@@ -142,11 +142,12 @@ def test_a_fit_finds_a_sum_and_goes_by_it_where_nothing_is_known() -> None:
 
     features, groups = rng.random((100, 3)), np.arange(3)
     targets = (waves(features) - waves(features).mean()) / waves(features).std()
-    shape = fit(features, groups, targets, expected_shapes(3))
+    shape = fit(features, groups, targets, expected_shapes(3, True))
     assert shape.alone > 0.8
     elsewhere = rng.random((400, 3))
     found = Process(features, groups, targets, shape).predict(elsewhere, NONE).mean
     assert np.corrcoef(found, waves(elsewhere))[0, 1] > 0.95
+    assert fit(features, groups, targets, expected_shapes(3, False)).alone == 0.0
 
 
 def test_duplicates_without_noise_are_no_trouble() -> None:
