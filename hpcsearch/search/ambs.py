@@ -58,7 +58,7 @@ class AmbsSearch:
         n_initial: int | None = None,
         kappa: float = 1.0,
         n_candidates: int = 800,
-        max_points: int = 300,
+        max_points: int = 256,
     ) -> None:
         dimensions = sum(column.size > 1 for column in setting.encoding.columns)
         self.n_initial = max(8, dimensions + 2) if n_initial is None else n_initial

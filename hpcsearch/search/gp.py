@@ -16,7 +16,7 @@ from scipy.optimize import minimize
 from scipy.special import expit, logit
 
 from hpcsearch.search.columns import Array
-from hpcsearch.search.kernel import LENGTH_BOUNDS, Groups, Kernel, Pairs, Shape
+from hpcsearch.search.kernel import LENGTH_BOUNDS, Groups, Kernel, Pairs, Points, Shape
 
 #: Prior beliefs about the logarithms of signal, noise and the odds of a sum, (mean, standard deviation), and of length
 #: scales, of which the mean grows with the dimensions.
@@ -110,7 +110,7 @@ class Process:
     def __init__(self, features: Array, groups: Groups, targets: Array, shape: Shape) -> None:
         self.shape = shape
         self.kernel = Kernel(shape, groups)
-        self.points = self.kernel.scaled(features)
+        self.points = self.kernel.points(features)
         self.factor = _cholesky(self.kernel(self.points, self.points), shape.noise)
         self.pull = _solve(self.factor, _solve(self.factor, targets), trans=1)
         #: The expected objective at each point of the data, without its noise.
@@ -130,7 +130,7 @@ class Conditioned:
 
     def __init__(self, process: Process, pending: Array) -> None:
         self._process, kernel = process, process.kernel
-        self._placed = kernel.scaled(pending)
+        self._placed = kernel.points(pending)
         self._of_placed = _solve(process.factor, kernel(process.points, self._placed))
         left = kernel(self._placed, self._placed) - self._of_placed.T @ self._of_placed
         self._factor = _cholesky(left, process.shape.noise)
@@ -138,13 +138,13 @@ class Conditioned:
     def predict(self, features: Array, room: int = 0) -> Prediction:
         """Predicts candidates, with ``room`` for so many of them to be placed."""
         process, kernel = self._process, self._process.kernel
-        candidates = kernel.scaled(features)
+        candidates = kernel.points(features)
         across = kernel(process.points, candidates)
         known = _solve(process.factor, across)
-        used = len(known) + len(self._placed)
+        used = len(known) + len(self._factor)
         parts = np.empty((used + room, len(features)))
         parts[: len(known)] = known
-        if len(self._placed):
+        if len(self._factor):
             left = kernel(self._placed, candidates) - self._of_placed.T @ known
             parts[len(known) : used] = _solve(self._factor, left)
         return Prediction(kernel, candidates, process.pull @ across, parts, used)
@@ -157,7 +157,7 @@ class Prediction:
         mean: the expected objective of each. That of what is pending is taken to come true, so placing leaves it as is.
     """
 
-    def __init__(self, kernel: Kernel, candidates: Array, mean: Array, parts: Array, used: int) -> None:
+    def __init__(self, kernel: Kernel, candidates: Points, mean: Array, parts: Array, used: int) -> None:
         self.mean = mean
         self._kernel = kernel
         self._candidates = candidates
@@ -168,7 +168,7 @@ class Prediction:
 
     def joined(self, other: Prediction) -> Prediction:
         """Of the candidates of both, which are of the same process and have none placed yet."""
-        candidates = np.concatenate([self._candidates, other._candidates])
+        candidates = self._kernel.joined(self._candidates, other._candidates)
         parts, mean = np.hstack([self._parts, other._parts]), np.concatenate([self.mean, other.mean])
         return Prediction(self._kernel, candidates, mean, parts, self._used)
 
@@ -180,7 +180,7 @@ class Prediction:
     def place(self, candidate: int) -> None:
         """Counts a candidate as pending from now on; ``spread`` shrinks around it."""
         parts = self._parts[: self._used]
-        with_it = self._kernel.with_one(self._candidates[candidate], self._candidates)
+        with_it = self._kernel.with_one(self._candidates, candidate)
         left = with_it - parts[:, candidate] @ parts
         part = left / math.sqrt(float(self._variance[candidate]) + self._kernel.shape.noise + _JITTER)
         self._parts[self._used] = part

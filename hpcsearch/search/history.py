@@ -133,15 +133,16 @@ class History:
 
 def _first(names: Sequence[bytes], known: Set[bytes]) -> Mask:
     """Which names are not ``known``, nor repeated further up."""
-    seen: set[bytes] = set()
+    places = dict(zip(reversed(names), range(len(names) - 1, -1, -1), strict=True))  # the first of the same one
     fresh = np.zeros(len(names), dtype=np.bool_)
-    for index, name in enumerate(names):
-        fresh[index] = name not in known and name not in seen
-        seen.add(name)
+    fresh[[place for name, place in places.items() if name not in known]] = True
     return fresh
 
 
 def _names(rows: Array) -> list[bytes]:
     """The bytes of each row."""
-    together, width = np.ascontiguousarray(rows).tobytes(), rows.shape[1] * rows.itemsize
-    return [together[row * width : (row + 1) * width] for row in range(len(rows))]
+    width = rows.shape[1] * rows.itemsize
+    if not width:
+        return [b""] * len(rows)
+    names: list[bytes] = np.ascontiguousarray(rows).view(f"V{width}")[:, 0].tolist()
+    return names

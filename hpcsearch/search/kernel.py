@@ -53,44 +53,91 @@ class Shape:
         return Shape(np.clip(lengths, *LENGTH_BOUNDS), self.signal, noise, self.alone)
 
 
+@dataclass(frozen=True)
+class Points:
+    """Points that covariances are taken between.
+
+    The covariance of one range alone, where x > y, is exp(y - x) (1 + (x - y) + (x - y)^2 / 3): three products of a
+    part of x and one of y. Elsewhere it is the same with both turned round. The wrong one of these two is always the
+    greater.
+
+    Attributes:
+        scaled: their features in units of the length scales over the root of 5, from a point in their middle, so that
+            exponentials stay small; shape (n, features).
+        firsts: the parts of x in both, shape (2, ranges, n, 3).
+        seconds: the parts of y in both, shape (2, ranges, 3, n).
+    """
+
+    scaled: Array
+    firsts: Array
+    seconds: Array
+
+
 class Kernel:
     """The covariance between points, without noise; ``groups`` has the hyperparameter of each feature, in order."""
 
     def __init__(self, shape: Shape, groups: Groups) -> None:
         self.shape = shape
         dimensions = len(shape.lengths)
-        self._scales = _ROOT5 / shape.lengths[groups]
-        self._starts = np.searchsorted(groups, np.arange(dimensions))
-        self._parts = [slice(start, stop) for start, stop in pairwise([*self._starts, len(groups)])]
         self._alone = shape.signal * shape.alone / max(1, dimensions)  # the variance that each brings by itself
         self._together = shape.signal - dimensions * self._alone
+        self._scales = _ROOT5 / shape.lengths[groups]
+        edges = np.searchsorted(groups, np.arange(dimensions + 1 if self._alone else 0))
+        parts = [slice(start, stop) for start, stop in pairwise(edges)]
+        self._ranges = [part.start for part in parts if part.stop == part.start + 1]
+        self._choices = [part for part in parts if part.stop > part.start + 1]
 
-    def scaled(self, features: Array) -> Array:
-        """What the covariance takes of features, from a point in their middle, so that exponentials stay small."""
-        return np.asarray((features - 0.5) * self._scales)
+    def points(self, features: Array) -> Points:
+        """Points by their features."""
+        return self._points((features - 0.5) * self._scales)
 
-    def __call__(self, a: Array, b: Array) -> Array:
-        """Between the points of ``a`` and of ``b``, which are scaled; shape (a, b)."""
-        spare = np.empty((2, len(a), len(b)))  # this is where most of a proposal's time goes; new memory takes longer
-        found = _matern(_squares(a, b, spare[0]), self._together, np.empty((len(a), len(b))))
-        for part in self._parts if self._alone else ():
-            found += _of_one(a[:, part], b[:, part], self._alone, spare)
+    def joined(self, one: Points, other: Points) -> Points:
+        """The points of both."""
+        return self._points(np.concatenate([one.scaled, other.scaled]))
+
+    def _points(self, scaled: Array) -> Points:
+        x = scaled[:, self._ranges].T
+        one, third, square, grown = np.ones(x.shape), np.full(x.shape, 1.0 / 3.0), x * x, np.exp(x)
+        falling = np.stack([one + x + square / 3.0, -one - x / 1.5, third], axis=2) / grown[:, :, None]
+        rising = np.stack([one - x + square / 3.0, one - x / 1.5, third], axis=2) * grown[:, :, None]
+        powers = np.stack([one, x, square], axis=1)
+        seconds = np.stack([powers * grown[:, None], powers / grown[:, None]])
+        return Points(scaled, self._alone * np.stack([falling, rising]), seconds)
+
+    def __call__(self, a: Points, b: Points) -> Array:
+        """Between the points of ``a`` and of ``b``; shape (a, b)."""
+        size = (len(a.scaled), len(b.scaled))
+        spare = np.empty((2, *size))  # this is where most of a proposal's time goes; new memory takes longer
+        found = _matern(_squares(a.scaled, b.scaled, spare[0]), self._together, np.empty(size))
+        for index in range(len(self._ranges)):
+            np.matmul(a.firsts[0, index], b.seconds[0, index], out=spare[0])
+            np.matmul(a.firsts[1, index], b.seconds[1, index], out=spare[1])
+            found += np.minimum(spare[0], spare[1], out=spare[0])
+        for part in self._choices:
+            found += _of_choice(a.scaled[:, part], b.scaled[:, part], self._alone, spare[0])
         return found
 
-    def with_one(self, point: Array, others: Array) -> Array:
-        """Between one point and others, which are scaled; shape (others,)."""
-        squares = (others - point) ** 2
-        alone = np.add.reduceat(squares, self._starts, axis=1) if len(self._starts) else squares
-        together = alone.sum(axis=1)
-        each = _matern(alone, self._alone, np.empty(alone.shape)).sum(axis=1)
-        return np.asarray(_matern(together, self._together, np.empty(len(others))) + each)
+    def with_one(self, points: Points, index: int) -> Array:
+        """Between one of the points and all of them; shape (points,)."""
+        apart = points.scaled - points.scaled[index]
+        found = _matern(_of_rows(apart), self._together, np.empty(len(apart)))
+        falling, rising = points.firsts[:, :, index : index + 1] @ points.seconds
+        found += np.minimum(falling, rising).sum(axis=0)[0]
+        for part in self._choices:
+            found += _matern(_of_rows(apart[:, part]), self._alone, np.empty(len(apart)))
+        return found
+
+
+def _of_rows(apart: Array) -> Array:
+    """The squared length of each row."""
+    return np.asarray(np.einsum("ij,ij->i", apart, apart))
 
 
 def _squares(a: Array, b: Array, out: Array) -> Array:
     """Squared distances."""
     np.matmul(-2.0 * a, b.T, out=out)
-    out += (a * a).sum(axis=1)[:, None]
-    out += (b * b).sum(axis=1)[None, :]
+    out += _of_rows(a)[:, None]
+    out += _of_rows(b)[None, :]
     return np.maximum(out, 0.0, out=out)
 
 
@@ -107,23 +154,8 @@ def _matern(squares: Array, weight: float, out: Array) -> Array:
     return decay
 
 
-def _of_one(a: Array, b: Array, weight: float, spare: Array) -> Array:
-    """Of one hyperparameter alone; ``a`` and ``b`` have its features. The result is in ``spare``."""
-    if a.shape[1] != 1:
-        return _of_choice(a, b, weight, spare)
-    # Where a > b it is exp(b - a) (1 + (a - b) + (a - b)^2 / 3), which is three products of a part of a and one of b,
-    # and elsewhere the same with both turned round. The wrong one of these two is always the greater.
-    x, y = a[:, 0], b[:, 0]
-    powers = np.stack([np.ones(len(y)), y, y * y])
-    falling = np.stack([1.0 + x + x * x / 3.0, -1.0 - x / 1.5, np.full(len(x), 1.0 / 3.0)], axis=1)
-    rising = np.stack([1.0 - x + x * x / 3.0, 1.0 - x / 1.5, np.full(len(x), 1.0 / 3.0)], axis=1)
-    np.matmul(weight * np.exp(-x)[:, None] * falling, powers * np.exp(y), out=spare[0])
-    np.matmul(weight * np.exp(x)[:, None] * rising, powers * np.exp(-y), out=spare[1])
-    return np.asarray(np.minimum(spare[0], spare[1], out=spare[0]))
-
-
-def _of_choice(a: Array, b: Array, weight: float, spare: Array) -> Array:
-    """As :func:`_of_one`, of a choice: its few values are looked up."""
+def _of_choice(a: Array, b: Array, weight: float, out: Array) -> Array:
+    """Of one choice alone, by its features: its few values are looked up."""
     points = np.concatenate([a, b])
     # The roots tell them apart, and what is inactive, which is the mean of all of them.
     keys = (points * np.sqrt(np.arange(2.0, points.shape[1] + 2))).sum(axis=1)
@@ -131,7 +163,7 @@ def _of_choice(a: Array, b: Array, weight: float, spare: Array) -> Array:
     values = points[first]
     size = (len(values), len(values))
     values = _matern(_squares(values, values, np.empty(size)), weight, np.empty(size))
-    return np.take(values[places[: len(a)]], places[len(a) :], axis=1, out=spare[0], mode="clip")
+    return np.take(values[places[: len(a)]], places[len(a) :], axis=1, out=out, mode="clip")
 
 
 class Pairs:

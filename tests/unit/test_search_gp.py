@@ -48,9 +48,10 @@ def test_covariances_are_those_of_the_textbook(lengths: list[float], alone: floa
     rng = np.random.default_rng(seed)
     a, b = rng.random((7, 3)), np.concatenate([rng.random((3, 3)), np.zeros((1, 3)), np.ones((1, 3))])
     kernel = Kernel(shape := Shape(np.array(lengths), 1.3, 0.01, alone), GROUPS)
-    found = kernel(kernel.scaled(a), kernel.scaled(b))
-    np.testing.assert_allclose(found, covariance_of(a, b, shape), atol=1e-9)
-    np.testing.assert_allclose(kernel.with_one(kernel.scaled(a[2]), kernel.scaled(b)), found[2], atol=1e-9)
+    both = kernel.joined(kernel.points(a), kernel.points(b))
+    np.testing.assert_allclose(kernel(kernel.points(a), kernel.points(b)), covariance_of(a, b, shape), atol=1e-9)
+    expected = covariance_of(a[2:3], np.concatenate([a, b]), shape)[0]
+    np.testing.assert_allclose(kernel.with_one(both, 2), expected, atol=1e-9)
     pairs = Pairs(a, GROUPS, 2)
     np.testing.assert_allclose(pairs.covariance(shape)[0], covariance_of(a, a, shape)[pairs.places], atol=1e-9)
 
@@ -61,8 +62,10 @@ def test_covariances_of_choices_and_of_inactive_ones(size: int) -> None:
     features = column.features(np.array([*range(size), math.nan, 0.0]))
     groups, shape = np.zeros(size, np.intp), Shape(np.array([0.7]), 1.3, 0.01, 0.4)
     kernel = Kernel(shape, groups)
-    points = kernel.scaled(features)
-    np.testing.assert_allclose(kernel(points, points), covariance_of(features, features, shape, groups), atol=1e-9)
+    points = kernel.points(features)
+    expected = covariance_of(features, features, shape, groups)
+    np.testing.assert_allclose(kernel(points, points), expected, atol=1e-9)
+    np.testing.assert_allclose(kernel.with_one(points, 1), expected[1], atol=1e-9)
 
 
 def test_slopes_are_those_of_small_steps() -> None:
