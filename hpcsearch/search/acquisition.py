@@ -19,6 +19,9 @@ from hpcsearch.search.niche import Niche, draw_niche
 #: So many are chosen among the same candidates.
 _AT_ONCE = 64
 
+#: Where more than so many are, only the more hopeful half of the candidates is compared.
+_FEW = 16
+
 #: Pending points that are looked at, the newest.
 _PENDING = 400
 
@@ -80,6 +83,8 @@ def propose(
         most = min(n, _AT_ONCE)
         niches = [niche for _ in range(0, most, _PER_NICHE) if (niche := draw_niche(encoding, learned, rng))]
         field = _field(learned, encoding, niches, pending[-_PENDING:], unknown, choice, most, rng)
+        if most > _FEW:
+            field = _hopeful(field, learned.floor, choice.kappa, 2 * most)
         chosen = field.rows[_choose(field, learned, encoding, niches, most, choice.kappa, rng)]
         if not len(chosen):
             break
@@ -132,6 +137,16 @@ def _field(
         np.concatenate([success, _log_success(learned, features)]),
         prediction.joined(under_way.predict(features, room)),
     )
+
+
+def _hopeful(field: _Field, floor: float, kappa: float, least: int) -> _Field:
+    """The half with the greater upper confidence bounds, or ``least`` candidates: placing costs by their number."""
+    if field.prediction is None:
+        return field
+    bound = field.prediction.mean + 2.0 * kappa * field.prediction.spread
+    worth = field.success + np.log(np.maximum(bound - floor, 1e-12))
+    kept = np.argsort(-worth, kind="stable")[: max(len(worth) // 2, least)]
+    return _Field(field.rows[kept], field.success[kept], field.prediction.some(kept))
 
 
 def _choose(

@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
 from scipy.linalg.lapack import dpotrf, dpotri
 from scipy.optimize import minimize
@@ -171,6 +172,12 @@ class Prediction:
         candidates = self._kernel.joined(self._candidates, other._candidates)
         parts, mean = np.hstack([self._parts, other._parts]), np.concatenate([self.mean, other.mean])
         return Prediction(self._kernel, candidates, mean, parts, self._used)
+
+    def some(self, which: NDArray[np.intp]) -> Prediction:
+        """Of the candidates at these places."""
+        parts = np.empty((len(self._parts), len(which)))
+        parts[: self._used] = self._parts[: self._used, which]
+        return Prediction(self._kernel, self._candidates.some(which), self.mean[which], parts, self._used)
 
     @property
     def spread(self) -> Array:

@@ -72,6 +72,10 @@ class Points:
     firsts: Array
     seconds: Array
 
+    def some(self, which: NDArray[np.intp]) -> Points:
+        """Those at these places."""
+        return Points(self.scaled[which], self.firsts[:, :, which], self.seconds[:, :, :, which])
+
 
 class Kernel:
     """The covariance between points, without noise; ``groups`` has the hyperparameter of each feature, in order."""

@@ -113,6 +113,18 @@ def test_predictions_are_joined_as_if_made_at_once() -> None:
     np.testing.assert_allclose(joined.spread, whole.spread, atol=1e-9)
 
 
+def test_some_of_the_candidates_are_as_before_and_placed_alike() -> None:
+    rng = np.random.default_rng(2)
+    points, candidates, pending = rng.random((12, 3)), rng.random((9, 3)), rng.random((4, 3))
+    whole = Process(points, GROUPS, rng.standard_normal(12), SHAPE).predict(candidates, pending, room=1)
+    which = np.array([5, 0, 8])
+    some = whole.some(which)
+    whole.place(8)
+    some.place(2)
+    np.testing.assert_allclose(some.mean, whole.mean[which], atol=1e-9)
+    np.testing.assert_allclose(some.spread, whole.spread[which], atol=1e-9)
+
+
 def test_a_shape_that_is_drawn_near_another_differs_and_keeps_to_the_bounds() -> None:
     rng = np.random.default_rng(0)
     drawn = [Shape(np.array([0.01, 1.0, 30.0]), 1.3, 0.01, 0.3).drawn_near(rng) for _ in range(400)]
