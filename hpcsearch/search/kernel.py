@@ -167,6 +167,7 @@ def _of_choice(a: Array, b: Array, weight: float, out: Array) -> Array:
     values = points[first]
     size = (len(values), len(values))
     values = _matern(_squares(values, values, np.empty(size)), weight, np.empty(size))
+    # None is out of bounds; but only a mode that mends those writes to ``out`` without a copy.
     return np.take(values[places[: len(a)]], places[len(a) :], axis=1, out=out, mode="clip")
 
 
@@ -196,13 +197,15 @@ class Pairs:
         """
         inverse = 1.0 / shape.lengths
         together, bend = _matern_and_bend(np.sqrt(inverse**2 @ self._squares))
-        each, bends = _matern_and_bend(self._distances * inverse[:, None])
+        those = slice(None if shape.alone else 0)
+        each, bends = _matern_and_bend(self._distances[those] * inverse[those, None])
+        bends *= self._squares[those]
         alone = each.mean(axis=0) if len(each) else together
 
         def slopes(change: Array) -> Array:
             of_lengths = (1.0 - shape.alone) * (self._squares @ (change * bend))
-            bends[:] *= self._squares
-            of_lengths += shape.alone / max(1, len(each)) * (bends @ change)
+            if len(each):
+                of_lengths += shape.alone / len(each) * (bends @ change)
             of_alone = shape.alone * (1.0 - shape.alone) * float(change @ (alone - together))
             return shape.signal * np.append(inverse**2 * of_lengths, of_alone)
 

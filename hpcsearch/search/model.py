@@ -30,9 +30,6 @@ _FIT_POINTS = 200
 _GROWTH = 0.08
 _COLD_EVERY = 5
 
-#: The model of success: where evaluations fail is decided by hyperparameters together.
-_SUCCESS = "success"
-
 #: Objectives are seen by one of these, drawn anew each time: which one suits is not known beforehand.
 _WARPS: tuple[Callable[[Array], Array], ...] = (winsorised, winsorised, winsorised, half_rank)
 
@@ -91,7 +88,7 @@ class Learner:
         if len(chosen):
             warp = _WARPS[rng.integers(len(_WARPS))]
             targets = warp(data.objectives[chosen])
-            objective = self._process(warp.__name__, inert.collapsed(data.rows[chosen]), targets, len(order), rng)
+            objective = self._process(warp.__name__, True, inert.collapsed(data.rows[chosen]), targets, len(order), rng)
             floor = float(targets.min())
             first = np.argsort(-objective.smoothed, kind="stable")[:_BEST]
             best, worth = data.rows[chosen[first]], objective.smoothed[first]
@@ -99,15 +96,18 @@ class Learner:
         if data.failed.any():
             both = _share(rng.permutation(len(data.rows)), self._max_points, rng)
             labels = np.where(data.failed[both], -1.0, 1.0)
-            success = self._process(_SUCCESS, inert.collapsed(data.rows[both]), labels, len(data.rows), rng)
+            # Where evaluations fail is decided by hyperparameters together, not by each.
+            success = self._process("success", False, inert.collapsed(data.rows[both]), labels, len(data.rows), rng)
         return Learned(objective, success, floor, best, worth, data.told, inert)
 
-    def _process(self, name: str, rows: Array, targets: Array, points: int, rng: np.random.Generator) -> Process:
+    def _process(
+        self, name: str, sums: bool, rows: Array, targets: Array, points: int, rng: np.random.Generator
+    ) -> Process:
         features = self._encoding.features(rows)
         known = self._fitted.get(name)
         if known is None or points >= known.points + max(1, int(_GROWTH * known.points)):
             fits = 0 if known is None else known.fits + 1
-            starts = expected_shapes(self._dimensions, name != _SUCCESS) if fits % _COLD_EVERY == 0 else []
+            starts = expected_shapes(self._dimensions, sums) if fits % _COLD_EVERY == 0 else []
             starts += [known.shape] if known is not None else []
             chosen = _share(np.arange(len(rows)), fit_points(self._dimensions, _FIT_POINTS), rng)
             known = _Fitted(fit(features[chosen], self._groups, targets[chosen], starts), points, fits)

@@ -14,11 +14,12 @@ import pytest
 from threadpoolctl import threadpool_info
 
 from hpcsearch.problem import HpProblem
-from hpcsearch.search import create
+from hpcsearch.search import acquisition, create
 from hpcsearch.search.asktell import Search
 from hpcsearch.search.encoding import Encoding
 from hpcsearch.search.gp import Process
 from hpcsearch.search.history import Data
+from hpcsearch.search.kernel import Shape
 from hpcsearch.search.model import Learner
 from hpcsearch.search.warp import half_rank, winsorised
 
@@ -201,6 +202,28 @@ def test_a_model_rests_on_no_more_points_than_it_may(monkeypatch: pytest.MonkeyP
     assert learned.told == 500
     succeeded = {row.tobytes() for row in data.rows[~data.failed]}
     assert {row.tobytes() for row in learned.best} <= succeeded
+
+
+def test_the_objective_may_be_a_sum_and_where_evaluations_fail_is_none() -> None:
+    rng = np.random.default_rng(0)
+    rows = rng.random((60, 2))
+    objectives = np.where(rows.sum(axis=1) > 1.5, np.nan, np.sin(15 * rows).sum(axis=1))
+    learned = Learner(Encoding(plane().space), 100).learn(Data(rows, objectives, 60), rng)
+    assert learned.objective is not None and learned.objective.shape.alone > 0.5
+    assert learned.success is not None and learned.success.shape.alone == 0.0
+
+
+@pytest.mark.parametrize(("least", "kept"), [(4, 20), (30, 30), (64, 40)])
+def test_the_candidates_with_the_greatest_bounds_are_kept(least: int, kept: int) -> None:
+    rng = np.random.default_rng(0)
+    points, rows = rng.random((8, 2)), rng.random((40, 2))
+    prediction = Process(
+        points, np.arange(2), rng.standard_normal(8), Shape(np.array([0.3, 0.6]), 1.0, 1e-3, 0.3)
+    ).predict(rows, rows[:0], 1)
+    bound = prediction.mean + 2.0 * prediction.spread
+    field = acquisition._hopeful(acquisition._Field(rows, np.zeros(40), prediction), -9.0, 1.0, least)
+    np.testing.assert_array_equal(field.rows, rows[np.argsort(-bound)[:kept]])
+    assert field.prediction is not None and len(field.prediction.mean) == kept
 
 
 def test_in_the_background_asks_do_not_wait_for_the_fit(monkeypatch: pytest.MonkeyPatch) -> None:

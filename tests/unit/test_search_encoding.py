@@ -79,6 +79,22 @@ def test_neighbours_are_legal_and_different(space: cs.ConfigurationSpace, seed: 
     assert not any(np.array_equal(row, centres[0], equal_nan=True) for row in rows)
 
 
+@settings(max_examples=30)
+@given(spaces(), st.integers(0, 2**32 - 1))
+def test_neighbours_of_several_centres_are_legal(space: cs.ConfigurationSpace, seed: int) -> None:
+    encoding, rng = Encoding(space), np.random.default_rng(seed)
+    rows = near(encoding, encoding.draw(3, rng), np.ones(len(encoding.columns)), 30, rng)
+    assert_legal(space, encoding.decode(rows))
+
+
+def test_some_neighbours_mix_two_centres() -> None:
+    encoding = Encoding(cs.ConfigurationSpace({f"x{index}": (0.0, 1.0) for index in range(6)}))
+    centres = np.array([np.full(6, 0.2), np.full(6, 0.8)])
+    rows = near(encoding, centres, np.full(6, 1e-3), 1000, np.random.default_rng(0))
+    of_second = (rows > 0.5).sum(axis=1)
+    assert 0.1 < np.mean((of_second > 0) & (of_second < 6)) < 0.2  # of three in ten, half mix a centre with itself
+
+
 def test_illegal_and_incomplete_configurations_are_seen() -> None:
     space = cs.ConfigurationSpace({"n": (1, 5), "x": (0.0, 1.0), "k": ["a", "b"]})
     encoding = Encoding(space)
