@@ -78,15 +78,14 @@ def timed_ms(call: Callable[[], Any], clock: Callable[[], float] = time.perf_cou
 
 
 def asks_ms(search: Search, size: int, repeats: int, clock: Callable[[], float]) -> list[float]:
-    """Milliseconds of asks, each after one result, and with the background at rest."""
+    """Milliseconds of asks, each after the results of the one before, and with the background at rest."""
     found = []
-    (previous,) = search.ask(1)
+    asked = search.ask(size)
     for _ in range(repeats):
-        search.tell([(previous, worth(previous))])
+        search.tell([(configuration, worth(configuration)) for configuration in asked])
         wait(search)
         milliseconds, asked = timed_ms(lambda: search.ask(size), clock)
         found.append(milliseconds)
-        previous = asked[0]
         wait(search)
     return found
 

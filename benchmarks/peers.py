@@ -28,6 +28,7 @@ class Cbo:
     def __init__(self, setting: Setting, optimizer: str = "mixedga") -> None:
         self._setting = setting
         self._optimizer = optimizer
+        self._folder = tempfile.TemporaryDirectory()
         self._search: Any = None
         self._own: dict[Hashable, dict[str, Any]] = {}  # what CBO calls a configuration, with all that is inactive
 
@@ -68,7 +69,7 @@ class Cbo:
             self._search = CBO(
                 HpProblem(self._setting.problem.space),
                 random_state=seed,
-                log_dir=tempfile.mkdtemp(),
+                log_dir=self._folder.name,
                 checkpoint_history_to_csv=False,
                 acq_optimizer=self._optimizer,
             )

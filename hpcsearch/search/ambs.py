@@ -201,7 +201,8 @@ class Background:
     def __init__(self, search: AmbsSearch) -> None:
         self._search = search
         self._ready: deque[Configuration] = deque()
-        self._demand = 1  # asked since the last round: so much is made ready
+        self._demand = 1  # asked since the last round
+        self._usual = 0  # asked between two rounds lately; halved whenever less is
         self._thread: threading.Thread | None = None
         self._error: Exception | None = None
 
@@ -243,8 +244,16 @@ class Background:
             with one_core():
                 if self._search.stale:
                     self._search.refit(rng)
-                # Enough until the next model: candidates and predictions of them cost the same for one as for many.
-                demand, self._demand = max(self._demand, min(self._search.lifetime, _MOST_AHEAD)), 0
-                self._ready = deque(self._search.proposals(demand, rng))
+                self._ready = deque(self._search.proposals(self._foreseen(), rng))
         except Exception as error:  # noqa: BLE001 - raised again by the next ask
             self._error = error
+
+    def _foreseen(self) -> int:
+        """How many to make ready: what has been asked, and what is usual or will be told until the next model.
+
+        Candidates and predictions of them cost the same for one as for many.
+        """
+        asked, self._demand = self._demand, 0
+        if asked:
+            self._usual = max(asked, self._usual // 2)
+        return max(asked, min(max(self._usual, self._search.lifetime), _MOST_AHEAD))

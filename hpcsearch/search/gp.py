@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
+from scipy.linalg.blas import dtrsm
 from scipy.linalg.lapack import dpotrf, dpotri
 from scipy.optimize import minimize
 from scipy.special import expit, logit
@@ -132,7 +133,7 @@ class Conditioned:
     def __init__(self, process: Process, pending: Array) -> None:
         self._process, kernel = process, process.kernel
         self._placed = kernel.points(pending)
-        self._of_placed = _solve(process.factor, kernel(process.points, self._placed))
+        self._of_placed = _solve_there(process.factor, kernel(process.points, self._placed))
         left = kernel(self._placed, self._placed) - self._of_placed.T @ self._of_placed
         self._factor = _cholesky(left, process.shape.noise)
 
@@ -140,15 +141,16 @@ class Conditioned:
         """Predicts candidates, with ``room`` for so many of them to be placed."""
         process, kernel = self._process, self._process.kernel
         candidates = kernel.points(features)
-        across = kernel(process.points, candidates)
-        known = _solve(process.factor, across)
-        used = len(known) + len(self._factor)
+        data = len(process.factor)
+        used = data + len(self._factor)
         parts = np.empty((used + room, len(features)))
-        parts[: len(known)] = known
+        parts[:data] = kernel(process.points, candidates)
+        mean = process.pull @ parts[:data]
+        known = _solve_there(process.factor, parts[:data])
         if len(self._factor):
-            left = kernel(self._placed, candidates) - self._of_placed.T @ known
-            parts[len(known) : used] = _solve(self._factor, left)
-        return Prediction(kernel, candidates, process.pull @ across, parts, used)
+            np.subtract(kernel(self._placed, candidates), self._of_placed.T @ known, out=parts[data:used])
+            _solve_there(self._factor, parts[data:used])
+        return Prediction(kernel, candidates, mean, parts, used)
 
 
 class Prediction:
@@ -199,6 +201,14 @@ def _solve(factor: Array, right: Array, trans: int = 0) -> Array:
     return np.asarray(solve_triangular(factor, right, lower=True, trans=trans, check_finite=False))
 
 
+def _solve_there(factor: Array, right: Array) -> Array:
+    """As :func:`_solve` for whole rows of an array, which become the solution: for large ones, copies take long."""
+    # Rows in the order of C are columns in that of BLAS, which so works in their place.
+    if right.size:
+        dtrsm(1.0, factor, right.T, side=1, lower=1, trans_a=1, overwrite_b=1)
+    return right
+
+
 def _expected_length(dimensions: int) -> float:
     return 0.5 * math.sqrt(max(1, dimensions) / 2.0)
 
@@ -211,5 +221,5 @@ def _cholesky(matrix: Array, noise: float) -> Array:
         shifted.flat[:: len(matrix) + 1] += extra
         factor, failed = dpotrf(shifted, lower=1)
         if not failed:
-            return np.asarray(np.tril(factor))
+            return np.asfortranarray(np.tril(factor))
         extra *= 10.0

@@ -15,6 +15,7 @@ from threadpoolctl import threadpool_info
 
 from hpcsearch.problem import HpProblem
 from hpcsearch.search import acquisition, create
+from hpcsearch.search.ambs import AmbsSearch
 from hpcsearch.search.asktell import Search
 from hpcsearch.search.encoding import Encoding
 from hpcsearch.search.gp import Process
@@ -272,6 +273,27 @@ def test_in_the_background_enough_is_made_ready_until_the_next_model() -> None:
     search.tell([(configuration, bowl(configuration)) for configuration in more])
     background._thread.join()
     assert strategy._learned.told == 606
+
+
+def test_in_the_background_as_many_are_made_ready_as_are_usually_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    search = create("ambs", plane(2), seed=0, background=True)
+    strategy: Any = search.strategy
+    search.tell([(configuration, bowl(configuration)) for configuration in create("random", plane(2)).ask(100)])
+    hasty: list[int] = []
+
+    def spy(n: int, rng: np.random.Generator) -> Any:
+        hasty.append(n)
+        return AmbsSearch.hasty_proposals(strategy, n, rng)
+
+    monkeypatch.setattr(strategy, "hasty_proposals", spy)
+    for number in range(4):
+        asked = search.ask(12)
+        assert len(asked) == 12
+        strategy._background.join()  # nothing is left, so more is made ready at once, and anew with these results
+        search.tell([(configuration, bowl(configuration)) for configuration in asked])
+        strategy._background.join()
+        assert number == 0 or not hasty
+        hasty.clear()
 
 
 def test_a_fit_in_the_call_does_not_take_all_cores(monkeypatch: pytest.MonkeyPatch) -> None:
