@@ -29,6 +29,7 @@ class Attempt:
     node: str
     nodes: str | None  # all of them, with commas between, where there are several; node is the first
     slot: int | None
+    slots: int | None  # how many it takes, on all its nodes together; slot is the first
     started_at: float | None
     ended_at: float | None
     error_kind: str | None

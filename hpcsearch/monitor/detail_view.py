@@ -79,13 +79,19 @@ def _attempt(one: Attempt) -> tuple[str, ...]:
         str(one.number),
         one.state.value,
         one.nodes or one.node,
-        "" if one.slot is None else str(one.slot),
+        _slot(one),
         str(one.allocation),
         text.local_time(one.started_at),
         text.local_time(one.ended_at),
         "" if one.duration_s is None else f"{text.number(one.duration_s)} s",
         text.exact(why),
     )
+
+
+def _slot(one: Attempt) -> str:
+    if one.slot is None:
+        return ""
+    return f"{one.slot}, first of {one.slots}" if (one.slots or 1) > 1 else str(one.slot)
 
 
 def _reports(detail: Detail, title: str, style: text.Style) -> Iterator[str]:

@@ -66,6 +66,18 @@ def test_one_that_was_stopped_has_a_last_value_and_a_reason(tmp_path: Path, caps
     assert ["Why", "stopped by asha after 0.25"] in lines
 
 
+def test_one_that_took_several_slots_names_the_first_and_their_number(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = Layout(tmp_path / "workflows" / "wide")
+    made.root.mkdir(parents=True)
+    engine = new_database(made.root, [{"x": 1.0}])
+    finish(engine, take_lease(engine), ended(1, slot=2, slots=4))
+    engine.dispose()
+    assert "2, first of 4" in shown(made, capsys, "1")
+    assert json.loads(shown(made, capsys, "1", "--format", "json"))["attempts"][0]["slots"] == 4
+
+
 def test_all_of_a_finished_one(layout: Layout, capsys: pytest.CaptureFixture[str]) -> None:
     page = shown(layout, capsys, "1")
     lines = page.splitlines()
