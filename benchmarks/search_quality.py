@@ -9,8 +9,10 @@ the share of problems on which it is the best, and the CPU time that its asks an
 
 A search is named as in ``--search``, with arguments after commas. Peers are strategies, too: Optuna's samplers with
 ``optuna,sampler=...``, DeepHyper's and SMAC's of ``benchmarks/peers.py``, any other as ``path/to/file.py:Class``.
-Each may have an environment of its own: ``--save`` there, and ``--with`` the saved files in the end. ``--curves``
-prints the mean share by the number of evaluations.
+Each may have an environment of its own: ``--save`` there, and ``--with`` the saved files in the end, which ``--save``
+joins. ``--curves`` prints the mean share by the number of evaluations.
+
+``peers.json`` has runs of peers that take hours; give as many ``--seeds`` as these have.
 """
 
 from __future__ import annotations
@@ -173,12 +175,15 @@ def main() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         runs = measure(chosen)
-    if chosen.save:
-        chosen.save.write_text(json.dumps([[*key, *run] for key, run in runs.items()]))
     merged: Runs = {}
     for path in chosen.others:
         merged |= {tuple(entry[:6]): (entry[6], entry[7]) for entry in json.loads(path.read_text())}
-    report({**merged, **runs}, chosen.curves)
+    seeds = range(chosen.first_seed, chosen.first_seed + chosen.seeds)
+    merged = {key: run for key, run in merged.items() if key[4] == BASELINE or key[5] in seeds} | runs
+    if chosen.save:
+        lines = (json.dumps([*key, *run]) for key, run in merged.items())
+        chosen.save.write_text("[\n" + ",\n".join(lines) + "\n]\n")
+    report(merged, chosen.curves)
 
 
 if __name__ == "__main__":

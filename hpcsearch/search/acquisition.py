@@ -44,6 +44,10 @@ _PER_NICHE = 16
 #: Local candidates lie around this many of the best rows, and around those that niches have found.
 CENTRES = 8
 
+#: The chance to succeed counts with a power drawn anew for each proposal, between 0 and this. Where evaluations fail is
+#: known from few of them: a search that always heeds it stays away from what has only seemed to fail.
+_CAUTION = 1.0
+
 #: What a success is worth in standard deviations of the model of successes: how sharp the border of failures is.
 _SHARPNESS = 0.03
 
@@ -75,8 +79,9 @@ def propose(
     """Up to ``n`` rows, each the best of the candidates by a rule of its own.
 
     The rule is drawn anew for each: expected improvement, or an upper confidence bound whose weight is exponentially
-    distributed with mean ``kappa``. So some exploit, some explore, and many workers spread. What is chosen counts as
-    pending for the next. Fewer than ``n`` when too few candidates are ``unknown``.
+    distributed with mean ``kappa``; and how much the chance to fail is heeded. So some exploit, some explore, and many
+    workers spread. What is chosen counts as pending for the next. Fewer than ``n`` when too few candidates are
+    ``unknown``.
     """
     found = [pending[:0]]
     while n > 0:
@@ -144,7 +149,7 @@ def _hopeful(field: _Field, floor: float, kappa: float, least: int) -> _Field:
     if field.prediction is None:
         return field
     bound = field.prediction.mean + 2.0 * kappa * field.prediction.spread
-    worth = field.success + np.log(np.maximum(bound - floor, 1e-12))
+    worth = 0.5 * _CAUTION * field.success + np.log(np.maximum(bound - floor, 1e-12))
     kept = np.argsort(-worth, kind="stable")[: max(len(worth) // 2, least)]
     return _Field(field.rows[kept], field.success[kept], field.prediction.some(kept))
 
@@ -163,7 +168,8 @@ def _choose(
     order: list[int] = []
     while len(order) < min(n, len(free)):
         niche = niches[int(rng.integers(len(niches)))] if niches and rng.random() < _AWAY else None
-        worth = field.success
+        caution = rng.uniform(0.0, _CAUTION) if learned.success is not None else 0.0
+        worth = caution * field.success
         if prediction is not None:
             best = float(learned.worth[0]) if niche is None else niche.worth
             worth = worth + _log_worth(prediction, best, learned.floor, kappa, rng)

@@ -214,6 +214,27 @@ def test_the_objective_may_be_a_sum_and_where_evaluations_fail_is_none() -> None
     assert learned.success is not None and learned.success.shape.alone == 0.0
 
 
+def test_how_much_the_chance_to_fail_is_heeded_differs(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng, encoding = np.random.default_rng(0), Encoding(plane().space)
+    rows = rng.random((60, 2))
+    learned = Learner(encoding, 100).learn(Data(rows, np.where(rows[:, 0] > 0.6, np.nan, rows[:, 0]), 60), rng)
+    assert learned.objective is not None
+    monkeypatch.setattr(acquisition, "_log_worth", lambda *_: np.array([0.0, 1.0]))
+    chosen = [
+        acquisition._choose(
+            acquisition._Field(rows[:2], np.array([0.0, -2.0]), learned.objective.predict(rows[:2], rows[:0], 1)),
+            learned,
+            encoding,
+            [],
+            1,
+            1.0,
+            rng,
+        )
+        for _ in range(200)
+    ]
+    assert 60 < chosen.count([1]) < 140  # it is worth more by 1, but likely to fail, which counts for up to 2
+
+
 @pytest.mark.parametrize(("least", "kept"), [(4, 20), (30, 30), (64, 40)])
 def test_the_candidates_with_the_greatest_bounds_are_kept(least: int, kept: int) -> None:
     rng = np.random.default_rng(0)
