@@ -5,6 +5,7 @@ slowest ask of one and of 64, with as many pending as there are workers, of a mo
 (CPU), and in the background (what the caller waits), where an ask answers from what is ready; the same asks while a
 model is being fitted beside them; and the CPU time that everything takes for each evaluation, fits included, when one
 result comes and one configuration is asked for at a time, over so many that the model is replaced several times.
+Beside them, as a measure of the core: the product of two matrices of 600 by 600.
 
     python benchmarks/ask_cost.py [--sizes 100,1000,5000,10000] [--dimensions 10] [--workers 64] [--repeats 20]
 """
@@ -22,6 +23,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from common import median, table
 
 from hpcsearch.problem import HpProblem
@@ -123,6 +125,12 @@ def busy_asks_ms(search: Search, repeats: int) -> list[float]:
     return found
 
 
+def product_ms() -> float:
+    """CPU milliseconds of a product of two matrices of 600 by 600: how fast this core is."""
+    matrix = np.random.default_rng(0).random((600, 600))
+    return median([timed_ms(lambda: matrix @ matrix, time.thread_time)[0] for _ in range(20)])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", default="100,1000,5000,10000")
@@ -131,10 +139,11 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=20)
     chosen = parser.parse_args()
     sys.setswitchinterval(SWITCH_S)
-    lines = []
+    lines, products = [], []
     for n in map(int, chosen.sizes.split(",")):
         problem = space(chosen.dimensions)
         cells: list[object] = [n]
+        products.append(product_ms())
         for background, clock in ((False, time.thread_time), (True, time.perf_counter)):
             for size in (1, 64):
                 found = asks_ms(grown(problem, n, chosen.workers, background), size, chosen.repeats, clock)
@@ -149,6 +158,8 @@ def main() -> None:
         ["n", "ask 1", "ask 64", "background: ask 1", "ask 64", "ask 1 while fitting", "CPU for each"],
         lines,
     )
+
+    print(f"A product of two matrices of 600 by 600 takes this core {median(products):.1f} ms.")
 
 
 if __name__ == "__main__":
