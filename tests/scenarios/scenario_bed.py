@@ -344,7 +344,7 @@ class LocalBed(Bed):
     queue = "local"
     account = "none"
     nodes = 1
-    short_walltime_s = 12
+    short_walltime_s = 22
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
@@ -362,7 +362,6 @@ class MpiBed(LocalBed):
     """The same in job mode mpi: each evaluation is a launch."""
 
     job_mode = "mpi"
-    short_walltime_s = 11  # as far from the end of a third round, launches included, as from that of a second
 
 
 def said(done: subprocess.CompletedProcess[str]) -> str:
