@@ -54,8 +54,8 @@ def test_a_search_drains_before_its_walltime_ends(bed: Bed) -> None:
     assert allocation["ended_at"] < allocation["deadline_at"]
     counts = search.counts()
     finished = counts[State.FINISHED]
-    assert finished >= 4 * bed.nodes, "the walltime had room for more"
-    assert counts == {State.FINISHED: finished, State.PROPOSED: evaluations - finished}
+    assert 4 * bed.nodes <= finished < evaluations, "the walltime had room for more"
+    assert counts.keys() == {State.FINISHED, State.PROPOSED}  # nothing was begun that had to be interrupted
     assert "no evaluation can finish in the walltime that is left" in search.status()
     assert "The search is not done" in search.output
     search.check_events()
@@ -63,7 +63,7 @@ def test_a_search_drains_before_its_walltime_ends(bed: Bed) -> None:
 
     (bed.folder / "run_poly.py").write_text(LONG.replace("2.5", "0.02"))
     search.resume("-t", 10)
-    search.check(10 * bed.nodes)
+    search.check(evaluations)
     assert {identity: search.recorded()[identity] for identity in before} == before
 
 
