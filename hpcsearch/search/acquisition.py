@@ -44,10 +44,6 @@ _PER_NICHE = 16
 #: Local candidates lie around this many of the best rows, and around those that niches have found.
 CENTRES = 8
 
-#: The chance to succeed counts with a power drawn anew for each proposal, between 0 and this. Where evaluations fail is
-#: known from few of them: a search that always heeds it stays away from what has only seemed to fail.
-_CAUTION = 1.0
-
 #: What a success is worth in standard deviations of the model of successes: how sharp the border of failures is.
 _SHARPNESS = 0.03
 
@@ -145,11 +141,14 @@ def _field(
 
 
 def _hopeful(field: _Field, floor: float, kappa: float, least: int) -> _Field:
-    """The half with the greater upper confidence bounds, or ``least`` candidates: placing costs by their number."""
+    """The half with the greater upper confidence bounds, or ``least`` candidates: placing costs by their number.
+
+    The chance to succeed counts as it does on average, see :func:`_choose`.
+    """
     if field.prediction is None:
         return field
     bound = field.prediction.mean + 2.0 * kappa * field.prediction.spread
-    worth = 0.5 * _CAUTION * field.success + np.log(np.maximum(bound - floor, 1e-12))
+    worth = 0.5 * field.success + np.log(np.maximum(bound - floor, 1e-12))
     kept = np.argsort(-worth, kind="stable")[: max(len(worth) // 2, least)]
     return _Field(field.rows[kept], field.success[kept], field.prediction.some(kept))
 
@@ -168,8 +167,9 @@ def _choose(
     order: list[int] = []
     while len(order) < min(n, len(free)):
         niche = niches[int(rng.integers(len(niches)))] if niches and rng.random() < _AWAY else None
-        caution = rng.uniform(0.0, _CAUTION) if learned.success is not None else 0.0
-        worth = caution * field.success
+        # The chance to succeed counts with a power of its own for each: where evaluations fail is known from few, and a
+        # search that always heeds it stays away from what has only seemed to fail.
+        worth = field.success if learned.success is None else rng.random() * field.success
         if prediction is not None:
             best = float(learned.worth[0]) if niche is None else niche.worth
             worth = worth + _log_worth(prediction, best, learned.floor, kappa, rng)

@@ -221,5 +221,5 @@ def _cholesky(matrix: Array, noise: float) -> Array:
         shifted.flat[:: len(matrix) + 1] += extra
         factor, failed = dpotrf(shifted, lower=1)
         if not failed:
-            return np.asfortranarray(np.tril(factor))
+            return np.asarray(factor)
         extra *= 10.0
