@@ -131,16 +131,21 @@ def product_ms() -> float:
     return median([timed_ms(lambda: matrix @ matrix, time.thread_time)[0] for _ in range(20)])
 
 
+def sizes(text: str) -> list[int]:
+    """Whole numbers with commas between."""
+    return [int(size) for size in text.split(",")]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sizes", default="100,1000,5000,10000")
+    parser.add_argument("--sizes", type=sizes, default="100,1000,5000,10000")
     parser.add_argument("--dimensions", type=int, default=10)
     parser.add_argument("--workers", type=int, default=64)
     parser.add_argument("--repeats", type=int, default=20)
     chosen = parser.parse_args()
     sys.setswitchinterval(SWITCH_S)
     lines, products = [], []
-    for n in map(int, chosen.sizes.split(",")):
+    for n in chosen.sizes:
         problem = space(chosen.dimensions)
         cells: list[object] = [n]
         products.append(product_ms())

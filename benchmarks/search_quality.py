@@ -54,8 +54,7 @@ def measure(chosen: argparse.Namespace) -> Runs:
     """Runs what is asked for."""
     runs: Runs = {}
     suite = SUITES[chosen.suite]
-    problems = chosen.only.split(",") if chosen.only else list(suite)
-    for problem, name in itertools.product(problems, chosen.names):
+    for problem, name in itertools.product(chosen.only or suite, chosen.names):
         seeds = chosen.seeds * (BASELINE_SEEDS if name == BASELINE else 1)
         for seed in range(chosen.first_seed, chosen.first_seed + seeds):
             task = make_task(suite, problem, seed)
@@ -64,6 +63,11 @@ def measure(chosen: argparse.Namespace) -> Runs:
             points = [outcome.regrets[min(round(share * chosen.evals) - 1, last)] for share in CURVE]
             runs[chosen.suite, problem, chosen.workers, chosen.evals, name, seed] = (points, outcome.cpu_ms)
     return runs
+
+
+def saved(files: Iterable[Path]) -> Runs:
+    """Runs that were kept; of the same one the last."""
+    return {tuple(of[:6]): (of[6], of[7]) for path in files for of in json.loads(path.read_text())}
 
 
 def report(runs: Runs, curves: bool) -> None:
@@ -86,7 +90,8 @@ def report(runs: Runs, curves: bool) -> None:
         lines.append(["best on", *best_on(shares, names)])
         costs = [mean(run[1] for (_, one, _), run in here.items() if one == name) for name in names]
         lines.append(["CPU ms an evaluation", *(f"{cost:.2f}" for cost in costs)])
-        title = f"{suite}, {workers} workers, {evaluations} evaluations, {seeds} seeds: regret / {BASELINE}'s"
+        base = BASELINE if BASELINE in names else names[0]
+        title = f"{suite}, {workers} workers, {evaluations} evaluations, {seeds} seeds: regret / {base}'s"
         table(title, ["", *names], lines)
         if curves:
             rows = [shares_of(by_problem(here, point)) for point in range(len(CURVE))]
@@ -167,23 +172,30 @@ def main() -> None:
     parser.add_argument("--evals", type=int, default=100)
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--first-seed", type=int, default=0)
-    parser.add_argument("--only", help="problems, with commas between")
+    parser.add_argument("--only", type=lambda text: text.split(","), help="problems, with commas between")
     parser.add_argument("--curves", action="store_true")
     parser.add_argument("--save", type=Path)
     parser.add_argument("--with", dest="others", type=Path, nargs="*", default=[])
     chosen = parser.parse_args()
+    if not chosen.names and not chosen.others:
+        parser.error("name a search, such as ambs, or --with a file of runs")
+    unknown = set(chosen.only or ()) - SUITES[chosen.suite].keys()
+    if unknown:
+        known = ", ".join(SUITES[chosen.suite])
+        parser.error(f"the suite {chosen.suite} has no problem {min(unknown)!r}; it has {known}")
+    try:
+        runs = saved(chosen.others)  # before hours are spent on what is to be compared with them
+    except (OSError, ValueError) as error:
+        parser.error(f"--with: {error}")
+    seeds = range(chosen.first_seed, chosen.first_seed + chosen.seeds)
+    runs = {key: run for key, run in runs.items() if key[4] == BASELINE or key[5] in seeds}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        runs = measure(chosen)
-    merged: Runs = {}
-    for path in chosen.others:
-        merged |= {tuple(entry[:6]): (entry[6], entry[7]) for entry in json.loads(path.read_text())}
-    seeds = range(chosen.first_seed, chosen.first_seed + chosen.seeds)
-    merged = {key: run for key, run in merged.items() if key[4] == BASELINE or key[5] in seeds} | runs
+        runs |= measure(chosen)
     if chosen.save:
-        lines = (json.dumps([*key, *run]) for key, run in merged.items())
+        lines = (json.dumps([*key, *run]) for key, run in runs.items())
         chosen.save.write_text("[\n" + ",\n".join(lines) + "\n]\n")
-    report(merged, chosen.curves)
+    report(runs, chosen.curves)
 
 
 if __name__ == "__main__":
