@@ -182,6 +182,8 @@ class UnderWay:
 
     def _depth(self) -> int:
         """How many evaluations a slot may be sent: the next ones wait there only while evaluations are short."""
+        if not self._plan.uses_slots:
+            return 1  # nothing waits on a node: each is launched when it is sent
         if self._plan.stopper != NONE:
             return 1  # what is stopped frees its slot, and whoever waited there could not be told from it
         median_s = self._durations.quantile(0.5)

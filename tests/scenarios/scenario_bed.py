@@ -15,10 +15,11 @@ import subprocess
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -498,6 +499,7 @@ class Search:
         assert not [one for one, count in configurations.items() if count > 1], "a configuration was run twice"
         self.check_lines(records)
         self.check_events()
+        self.check_slots()
         (lease,) = self.rows("lease")
         assert lease["token"] is None, "the lease was not given back"
         return records
@@ -532,6 +534,16 @@ class Search:
             assert event["attempt"] >= attempts[identity]
             attempts[identity] = event["attempt"]
         assert now == states
+
+    def check_slots(self) -> None:
+        """No slot ran two evaluations at once."""
+        turns: dict[tuple[object, ...], list[tuple[float, float, int]]] = defaultdict(list)
+        for row in self.rows("attempt", "started_at"):
+            place = (row["allocation"], row["node"], row["slot"])
+            turns[place].append((row["started_at"], row["ended_at"], row["evaluation"]))
+        for place, ones in turns.items():
+            for (_, ended_at, first), (started_at, _, second) in pairwise(ones):
+                assert ended_at <= started_at, f"evaluations {first} and {second} ran at once on {place}"
 
 
 def _rounded(value: float | None) -> float | None:

@@ -191,6 +191,18 @@ def test_the_time_of_a_launch_counts_where_time_is_judged(
     assert bench.durations.quantile(0.5) == pytest.approx(counted, abs=1.0 if job_mode == "mpi" else 0.0)
 
 
+@pytest.mark.parametrize(
+    ("settings", "sent"),
+    [({}, 8), ({"job_mode": "mpi"}, 4), ({"data_parallel": "horovod"}, 4), ({"stopper": "asha"}, 4)],
+)
+def test_short_ones_wait_at_slots_which_run_them_one_by_one_and_nowhere_else(
+    settings: dict[str, Any], sent: int
+) -> None:
+    bench = Bench(waiting=20, **settings)
+    bench.durations.add(0.01)
+    assert len(bench.place()) == sent
+
+
 def test_what_follows_one_that_was_killed_is_not_taken_back_while_that_is_judged() -> None:
     """It is taken back from behind those alone that still run, and longer than usual."""
     bench = Bench(waiting=20)
