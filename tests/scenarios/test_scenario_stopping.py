@@ -72,7 +72,8 @@ def run(config):
     here = hpcsearch.evaluation()
     checkpoint = here.directory / "step"
     began = int(checkpoint.read_text()) if checkpoint.exists() else 0
-    for step in range(began + 1, 81):
+    steps = began + 10 if began else 10_000  # the first attempt is never done in time
+    for step in range(began + 1, steps):
         time.sleep(0.1)
         if hpcsearch.should_stop():
             checkpoint.write_text(str(step))
@@ -174,7 +175,7 @@ def test_a_rule_knows_after_a_restart_what_was_reported_before(bed: Bed) -> None
 
 def test_the_end_of_time_is_told_and_the_evaluation_goes_on_later(bed: Bed) -> None:
     options = ["--max-evals", 2, "--resumable", "--stop-margin", "2"]
-    search = bed.submit(SAVING, *options, walltime=f"00:00:{bed.short_walltime_s - 4}")
+    search = bed.submit(SAVING, *options, walltime=f"00:00:{bed.short_walltime_s}")
     assert search.counts() == {State.INTERRUPTED: 2}
     assert "walltime is at its end" in search.status()
     steps = {record.id: int((search.layout.evaluation(record.id) / "step").read_text()) for record in search.records()}
@@ -194,7 +195,7 @@ def test_the_time_limit_is_told_before_it_is_reached(bed: Bed) -> None:
 
 
 def test_cancelling_gives_evaluations_a_moment_to_save(bed: Bed) -> None:
-    search = bed.submit(SAVING.replace("81", "8001"), "--max-evals", 2, "--resumable", wait=False)
+    search = bed.submit(SAVING, "--max-evals", 2, "--resumable", wait=False)
     until(lambda: search.counts().get(State.RUNNING) == 2)
     search.cancel()
     until(lambda: search.exit_status() is not None)
