@@ -536,7 +536,7 @@ class Search:
         assert now == states
 
     def check_slots(self) -> None:
-        """No slot ran two evaluations at once."""
+        """No slot ran two evaluations at once; of one that took several slots only the first is known."""
         turns: dict[tuple[object, ...], list[tuple[float, float, int]]] = defaultdict(list)
         for row in self.rows("attempt", "started_at"):
             place = (row["allocation"], row["node"], row["slot"])
