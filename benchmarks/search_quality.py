@@ -36,6 +36,8 @@ from common import table
 from problems import SUITES
 from simulation import make_search, make_task, simulate
 
+from hpcsearch.errors import SearchError
+
 #: What all are measured against. It is cheap, and its mean has to be known well: so it gets more seeds.
 BASELINE, BASELINE_SEEDS = "random", 4
 
@@ -191,7 +193,10 @@ def main() -> None:
     runs = {key: run for key, run in runs.items() if key[4] == BASELINE or key[5] in seeds}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        runs |= measure(chosen)
+        try:
+            runs |= measure(chosen)
+        except SearchError as error:  # a name or an argument: all are tried on the first problem
+            parser.error(f"{error.message} {error.hint}")
     if chosen.save:
         lines = (json.dumps([*key, *run]) for key, run in runs.items())
         chosen.save.write_text("[\n" + ",\n".join(lines) + "\n]\n")
