@@ -12,6 +12,9 @@ from pathlib import Path
 
 from hpcsearch.workflow.layout import Layout
 
+#: What has not come after so long does not come.
+LIMIT_S = 60.0
+
 
 @contextmanager
 def served(command: str, layout: Layout, *options: str) -> Iterator[tuple[subprocess.Popen[str], Path, str]]:
@@ -29,5 +32,9 @@ def served(command: str, layout: Layout, *options: str) -> Iterator[tuple[subpro
         assert found is not None
         yield process, Path(found[1]), printed
     finally:
-        process.kill()
-        process.communicate()
+        process.terminate()  # it takes its folder away
+        try:
+            process.communicate(timeout=LIMIT_S)
+        finally:
+            process.kill()
+            process.communicate()

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dashboard_bed import served
+from dashboard_bed import LIMIT_S, served
 from optuna.trial import TrialState
 from results_bed import make
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
@@ -33,8 +33,6 @@ from hpcsearch.tensorboard.scalars import read_scalars
 from hpcsearch.workflow import database
 from hpcsearch.workflow.layout import Layout
 from hpcsearch.workflow.store import Batch
-
-LIMIT_S = 60.0
 
 
 @pytest.fixture
