@@ -1,7 +1,7 @@
-"""Runs the unit tests under every other CPython >= 3.11 on this machine, each in an environment of its own.
+"""Runs the unit tests, and searches from the command to the results, under every other CPython >= 3.11 on this machine.
 
-The environments are kept in .cache/pythons. Where one cannot be made (no network, no wheels for that Python), what the
-nodes import is still imported under it, and that is said.
+Each has an environment of its own, kept in .cache/pythons. Where one cannot be made (no network, no wheels for that
+Python), what the nodes import is still imported under it, and that is said.
 
     python tests/other_pythons.py [what else to give to pytest]
 """
@@ -25,7 +25,7 @@ FOLDERS = ("~/.pyenv/versions/*/bin", "/opt/python/*/bin", "/usr/local/bin", "/u
 #: Run where the dependencies cannot be installed: what stands on the standard library alone.
 BARE = "import hpcsearch.worker.agent, hpcsearch.worker.slot, hpcsearch.runfunction"
 
-TESTS = ("-m", "pytest", "-q", "-m", "not horovod", "tests/unit")
+TESTS = ("-m", "pytest", "-q", "-m", "not horovod", "tests/unit", "tests/end_to_end/test_cli_wait.py")
 
 #: As in the Makefile: what fails while other tests run beside it is run once more with nothing beside it.
 AGAIN = ("--last-failed", "--last-failed-no-failures", "none")
@@ -92,7 +92,7 @@ def main() -> int:
             print(f"== {name}: its environment cannot be made, so only the nodes' imports are tried", flush=True)
             passed = _runs([python, "-W", "error", "-c", BARE])
         else:
-            print(f"== {name}: unit tests", flush=True)
+            print(f"== {name}: unit tests and searches", flush=True)
             cache = f"cache_dir={CACHE / 'tested'}-{version[0]}.{version[1]}"
             tests = [str(inside), *TESTS, "-o", cache, *sys.argv[1:]]
             passed = _runs([*tests, "-n", "2"]) or _runs([*tests, *AGAIN])

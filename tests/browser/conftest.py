@@ -6,7 +6,6 @@ import os
 import shutil
 import socket
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,9 +14,6 @@ from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.remote.webdriver import WebDriver
 from selenium.webdriver.support.ui import WebDriverWait
-
-# The workflows that the unit tests look at.
-sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
 
 INSTALL = Path(__file__).parents[1] / "cluster" / "install.sh"
 LIMIT_S = 60.0

@@ -5,7 +5,6 @@ A scenario runs on one machine alone unless it is marked ``beds(name, ...)`` wit
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,8 +12,6 @@ import pytest
 from pbs_bed import BareBed, PbsBed, PbsMpiBed, ServiceNodeBed
 from scenario_bed import Bed, LocalBed, MpiBed, end_processes_of
 from slurm_bed import AlicesBed, BoundBed, KeepingBed, SlurmBed, SlurmMpiBed, UnaccountedBed
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "cluster"))
 
 BEDS: dict[str, type[Bed]] = {
     "local": LocalBed,
@@ -33,7 +30,6 @@ BEDS: dict[str, type[Bed]] = {
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "beds(name, ...): the machines that a scenario runs on; local by default")
     config.pluginmanager.import_plugin("slurm_cluster")
     config.pluginmanager.import_plugin("pbs_cluster")
 

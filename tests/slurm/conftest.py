@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hpcsearch.schedulers import AllocationRequest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "cluster"))
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -22,7 +22,7 @@ from optuna.trial import TrialState
 from results_bed import make
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
-from test_tensorboard_scalars import write
+from tensorboard_bed import write
 from workflow_bed import commit, ended, finish, started, take_lease
 
 from hpcsearch.cli.main import hpcsearch_command, run
