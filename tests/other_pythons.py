@@ -25,7 +25,8 @@ FOLDERS = ("~/.pyenv/versions/*/bin", "/opt/python/*/bin", "/usr/local/bin", "/u
 #: Run where the dependencies cannot be installed: what stands on the standard library alone.
 BARE = "import hpcsearch.worker.agent, hpcsearch.worker.slot, hpcsearch.runfunction"
 
-TESTS = ("-m", "pytest", "-q", "-m", "not horovod", "tests/unit", "tests/end_to_end/test_cli_wait.py")
+#: What takes long tells little of a Python.
+TESTS = ("-m", "pytest", "-q", "-m", "not horovod and not slow", "tests/unit", "tests/end_to_end/test_cli_wait.py")
 
 #: As in the Makefile: what fails while other tests run beside it is run once more with nothing beside it.
 AGAIN = ("--last-failed", "--last-failed-no-failures", "none")

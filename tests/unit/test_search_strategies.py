@@ -33,6 +33,7 @@ CHECKED: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", CHECKED)
 def test_every_strategy_keeps_the_contract(strategy: str) -> None:
     assert len(check(strategy, **CHECKED[strategy])) == 6
@@ -140,6 +141,7 @@ def simulate(search: Search, objective: Objective, evaluations: int, workers: in
     return best
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("problem", "objective"), [(cube, bowl), (mixed, bowl), (cube, failing)], ids=["floats", "mixed", "failing"]
 )
