@@ -236,7 +236,8 @@ def test_a_driver_that_wakes_after_a_takeover_writes_nothing(bed: Bed, stopped: 
 
 
 def test_a_recorder_that_wakes_before_its_lines_are_written_doubles_none(bed: Bed) -> None:
-    search = bed.submit(SHORT.replace("0.05", "0.01"), "--max-evals", 400, "--search", "random", wait=False)
+    # More than can end before the moment comes.
+    search = bed.submit(SHORT.replace("0.05", "0.01"), "--max-evals", 40_000, "--search", "random", wait=False)
     search.await_ended(15)
 
     def ahead() -> bool:
@@ -252,12 +253,13 @@ def test_a_recorder_that_wakes_before_its_lines_are_written_doubles_none(bed: Be
     search.process("driver").send(signal.SIGSTOP)
     search.script().kill()
     until(lambda: not search.script().alive)
-    search.resume()
-    check_objectives(search, 400)
+    total = len(search.lines()) + 400
+    search.resume("--max-evals", total)
+    check_objectives(search, total)
     woken = processes_of(bed.folder)
     for role in ("driver", "recorder"):
         for process in search.processes(role, 1):
             process.send(signal.SIGCONT)
     until(lambda: not any(process.alive for process in woken), "the old allocation ends")
     assert not recorder.alive
-    check_objectives(search, 400)
+    check_objectives(search, total)

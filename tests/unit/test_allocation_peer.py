@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import process_bed
 import pytest
 
 from hpcsearch.allocation.loop import Loop
@@ -146,6 +147,9 @@ assert kept.stop(5.0) == 0
 
 def test_what_it_leaves_behind_is_ended_and_other_peers_live(bed: Bed) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", ORPHANS, str(Path(__file__).parent)], capture_output=True, text=True, check=False
+        [sys.executable, "-c", ORPHANS, str(Path(process_bed.__file__).parent)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
