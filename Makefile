@@ -36,7 +36,7 @@ lint: .venv/.dev
 	$(BIN)/mypy
 
 docs: .venv/.docs
-	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet docs docs/_build
+	$(BIN)/python -m sphinx --fresh-env --fail-on-warning --keep-going --quiet docs docs/_build
 	@echo "The pages are in docs/_build; begin with docs/_build/index.html"
 
 clean:
