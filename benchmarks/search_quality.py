@@ -12,7 +12,7 @@ A search is named as in ``--search``, with arguments after commas. Peers are str
 Each may have an environment of its own: ``--save`` there, and ``--with`` the saved files in the end, which ``--save``
 joins. ``--curves`` prints the mean share by the number of evaluations.
 
-``peer_runs`` has runs of peers that take hours, one file each; give as many ``--seeds`` as all that you compare have.
+``peer_runs`` has runs of peers that take hours; give as many ``--seeds`` as all that you compare have.
 """
 
 from __future__ import annotations

@@ -80,13 +80,19 @@ def run(config):
 
 
 @pytest.fixture
-def search_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with problem.py and model_run.py, which is the current one; workflows go to its folder workflows."""
-    (tmp_path / "problem.py").write_text(PROBLEM)
-    (tmp_path / "model_run.py").write_text(RUN)
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder, which is the current one; workflows go to its folder workflows."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("HPCSEARCH_ROOT", raising=False)
     return tmp_path
+
+
+@pytest.fixture
+def search_files(own_folder: Path) -> Path:
+    """The current folder, with problem.py and model_run.py in it."""
+    (own_folder / "problem.py").write_text(PROBLEM)
+    (own_folder / "model_run.py").write_text(RUN)
+    return own_folder
 
 
 @pytest.fixture

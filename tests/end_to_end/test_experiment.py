@@ -25,14 +25,9 @@ class SparkSession:
         raise AssertionError(f"the session was asked for {name}")
 
 
+pytestmark = pytest.mark.usefixtures("own_folder")
+
 spark = SparkSession()
-
-
-@pytest.fixture(autouse=True)
-def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("HPCSEARCH_ROOT", raising=False)
-    return tmp_path
 
 
 def test_the_seed_s_grid_search(capsys: pytest.CaptureFixture[str]) -> None:

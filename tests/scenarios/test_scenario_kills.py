@@ -243,6 +243,7 @@ def test_a_recorder_that_wakes_before_its_lines_are_written_doubles_none(bed: Be
     def ahead() -> bool:
         try:
             with closing(sqlite3.connect(search.layout.database, timeout=0)) as connection:
+                connection.execute("BEGIN IMMEDIATE")  # refused where it holds the lock of a commit that is to come
                 query = "SELECT count(*) FROM evaluation WHERE gathered_at IS NOT NULL"
                 (recorded,) = connection.execute(query).fetchone()
         except sqlite3.OperationalError:  # it was stopped a moment too early

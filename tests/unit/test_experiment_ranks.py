@@ -13,14 +13,9 @@ from hpcsearch.errors import HpcsearchError
 from hpcsearch.evaluation import State
 from hpcsearch.experiment.program import program_of
 
+pytestmark = pytest.mark.usefixtures("own_folder")
+
 spark = object()
-
-
-@pytest.fixture(autouse=True)
-def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("HPCSEARCH_ROOT", raising=False)
-    return tmp_path
 
 
 def notebook(path: Path, *cells: str) -> Path:
