@@ -23,6 +23,9 @@ def run(config):
 
 TOTAL = 60
 
+#: More than can end before the moment comes that a test waits for.
+ENDLESS = 40_000
+
 
 def kill(search: Search, *roles: str, one: bool = False) -> dict[int, object]:
     """Kills all processes of these roles (or one); gives what was recorded before."""
@@ -212,16 +215,17 @@ def stop_outside_a_write(search: Search, processes: list[Process]) -> bool:
 
 @pytest.mark.parametrize("stopped", [("driver",), ("recorder",), ("driver", "recorder")], ids="+".join)
 def test_a_driver_that_wakes_after_a_takeover_writes_nothing(bed: Bed, stopped: tuple[str, ...]) -> None:
-    search = bed.submit(SHORT, "--max-evals", TOTAL, wait=False)
+    search = bed.submit(SHORT, "--max-evals", ENDLESS, wait=False)
     search.await_ended(15)
     sleeping = [process for role in stopped for process in search.processes(role, 1)]
     until(lambda: stop_outside_a_write(search, sleeping), "they are stopped while nothing is being written")
     search.script().kill()
     until(lambda: all(process.stopped for process in sleeping) and not search.script().alive)
     before = search.recorded()
-    search.resume()
+    total = len(before) + TOTAL
+    search.resume("--max-evals", total)
     assert all(process.stopped for process in sleeping)
-    check_objectives(search)
+    check_objectives(search, total)
     check_kept(search, dict(before))
 
     files = (search.layout.database, search.layout.results)
@@ -232,12 +236,11 @@ def test_a_driver_that_wakes_after_a_takeover_writes_nothing(bed: Bed, stopped: 
     until(lambda: not any(process.alive for process in woken), "the old allocation ends")
     assert [file.read_bytes() for file in files] == left
     assert "Another driver works on this workflow now" in search.log()
-    check_objectives(search)
+    check_objectives(search, total)
 
 
 def test_a_recorder_that_wakes_before_its_lines_are_written_doubles_none(bed: Bed) -> None:
-    # More than can end before the moment comes.
-    search = bed.submit(SHORT.replace("0.05", "0.01"), "--max-evals", 40_000, "--search", "random", wait=False)
+    search = bed.submit(SHORT.replace("0.05", "0.01"), "--max-evals", ENDLESS, "--search", "random", wait=False)
     search.await_ended(15)
 
     def ahead() -> bool:
